@@ -20,12 +20,13 @@ struct List {
 #define LIST_INIT(_l) ((List){ .next = &(_l), .prev = &(_l) })
 
 /* The element of type @_type whose member @_member is the link @_link. */
-#define LIST_ENTRY(_link, _type, _member) ((_type *) (void *) ((char *) (_link) -offsetof(_type, _member)))
+#define LIST_ENTRY(_link, _type, _member) \
+        ((_type *) (void *) ((char *) (_link) -offsetof(_type, _member)))
 
 /* Walks the list @_head; the element at hand may be unlinked and freed. */
-#define LIST_FOREACH(_i, _head)                                                                   \
-        for (List *_i = (_head)->next, *_i##_next = _i->next; _i != (_head); _i = _i##_next, \
-                  _i##_next = _i->next)
+#define LIST_FOREACH(_i, _head)                                              \
+        for (List *_i = (_head)->next, *_i##_next = _i->next; _i != (_head); \
+             _i = _i##_next, _i##_next = _i->next)
 
 static inline void list_init(List *l) {
         *l = LIST_INIT(*l);

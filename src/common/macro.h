@@ -49,17 +49,17 @@
 /* arithmetic and strings */
 
 #define ARRAY_LEN(_a) (sizeof(_a) / sizeof((_a)[0]))
-#define MIN(_a, _b)                                       \
-        __extension__({                                   \
-                __typeof__(_a) _min_a = (_a);             \
-                __typeof__(_b) _min_b = (_b);             \
-                _min_a < _min_b ? _min_a : _min_b;        \
+#define MIN(_a, _b)                                \
+        __extension__({                            \
+                __typeof__(_a) _min_a = (_a);      \
+                __typeof__(_b) _min_b = (_b);      \
+                _min_a < _min_b ? _min_a : _min_b; \
         })
-#define MAX(_a, _b)                                       \
-        __extension__({                                   \
-                __typeof__(_a) _max_a = (_a);             \
-                __typeof__(_b) _max_b = (_b);             \
-                _max_a > _max_b ? _max_a : _max_b;        \
+#define MAX(_a, _b)                                \
+        __extension__({                            \
+                __typeof__(_a) _max_a = (_a);      \
+                __typeof__(_b) _max_b = (_b);      \
+                _max_a > _max_b ? _max_a : _max_b; \
         })
 
 static inline bool str_equal(const char *a, const char *b) {

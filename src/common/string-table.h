@@ -12,21 +12,21 @@
 #include <string.h>
 #include "common/macro.h"
 
-#define DECLARE_STRING_TABLE(_name, _type)        \
-        const char *_name##_to_string(_type v);   \
+#define DECLARE_STRING_TABLE(_name, _type)      \
+        const char *_name##_to_string(_type v); \
         _type _name##_from_string(const char *s)
 
-#define DEFINE_STRING_TABLE(_name, _type, _prefix)                                             \
+#define DEFINE_STRING_TABLE(_name, _type, _prefix)                                              \
         _Static_assert(ARRAY_LEN(_name##_table) == _prefix##_MAX, "a name for each " #_prefix); \
-        const char *_name##_to_string(_type v) {                                               \
-                if ((int) v < 0 || v >= _prefix##_MAX)                                         \
-                        return NULL;                                                           \
-                return _name##_table[v];                                                       \
-        }                                                                                      \
-        _type _name##_from_string(const char *s) {                                             \
-                for (int i = 0; s && i < (int) _prefix##_MAX; i++)                             \
-                        if (str_equal(_name##_table[i], s))                                    \
-                                return (_type) i;                                              \
-                return _prefix##_INVALID;                                                      \
-        }                                                                                      \
+        const char *_name##_to_string(_type v) {                                                \
+                if ((int) v < 0 || v >= _prefix##_MAX)                                          \
+                        return NULL;                                                            \
+                return _name##_table[v];                                                        \
+        }                                                                                       \
+        _type _name##_from_string(const char *s) {                                              \
+                for (int i = 0; s && i < (int) _prefix##_MAX; i++)                              \
+                        if (str_equal(_name##_table[i], s))                                     \
+                                return (_type) i;                                               \
+                return _prefix##_INVALID;                                                       \
+        }                                                                                       \
         struct swallow_semicolon

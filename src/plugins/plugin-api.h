@@ -1,0 +1,184 @@
+/* SPDX-License-Identifier: MIT-0 */
+#pragma once
+
+/*
+ * Plugin Contract
+ *
+ * A plugin is a shared object that exports one constant, suspendd_plugin. It announces machines and
+ * what becomes of them to the host (suspendd's core), and carries out acts on them. The core decides
+ * modes, order, deadlines and retries; the plugin says what it can and what it sees.
+ *
+ * Every call comes on the loop's thread and returns at once. An act is given the id of a step; it
+ * returns SUSPENDD_PENDING and later answers host->done() once, or it returns a negative errno and
+ * never answers. Ids are never used again: an answer that comes late, twice, or after cancel() does
+ * nothing. Only what host->machine_state() reports counts as a machine's standing or running; an
+ * answer of 0 says that the VMM or the guest has taken the command, no more.
+ */
+
+#include <stddef.h>
+#include <stdint.h>
+
+#define SUSPENDD_PLUGIN_ABI 1
+#define SUSPENDD_PENDING 1
+
+struct sd_event;
+struct suspendd_host;
+struct suspendd_machine;
+
+enum suspendd_run_state {
+        SUSPENDD_STATE_UNKNOWN,   /* not yet, or no longer, visible */
+        SUSPENDD_STATE_RUNNING,   /* its vCPUs run */
+        SUSPENDD_STATE_PAUSED,    /* its vCPUs are held, by us or by another client of the VMM */
+        SUSPENDD_STATE_SUSPENDED, /* suspended to RAM by its own kernel (S3) */
+        SUSPENDD_STATE_OTHER, /* stopped for a reason that is never ours: I/O error, migration, … */
+        SUSPENDD_STATE_MAX,
+        SUSPENDD_STATE_INVALID = -22,
+};
+
+enum suspendd_act {
+        SUSPENDD_ACT_SUSPEND,  /* ask the guest to suspend itself to RAM */
+        SUSPENDD_ACT_PAUSE,    /* hold its vCPUs */
+        SUSPENDD_ACT_RESUME,   /* let paused vCPUs run */
+        SUSPENDD_ACT_WAKE,     /* wake a suspended machine, paused on top or not */
+        SUSPENDD_ACT_GET_TIME, /* read the guest's wall clock */
+        SUSPENDD_ACT_SET_TIME, /* set the guest's wall clock */
+        SUSPENDD_ACT_MAX,
+        SUSPENDD_ACT_INVALID = -22,
+};
+
+/* A machine as its plugin sees it. All strings are borrowed for the call; NULL when not known. */
+struct suspendd_machine_info {
+        uint32_t size;    /* sizeof(struct suspendd_machine_info) */
+        const char *name; /* what people call it; need not be unique */
+        const char *uuid; /* textual, or NULL */
+        const char *run; /* this start of the VMM ("PID.STARTTIME"): another run, another machine */
+        const char *vmm; /* "QEMU 7.2.22" */
+        const char *address; /* where the plugin reaches it, for people */
+        /* Why it cannot do an act, in words ("no guest agent"); NULL if it can. */
+        const char *why_not[SUSPENDD_ACT_MAX];
+};
+
+/* One reading of a guest's wall clock, between two of the host's CLOCK_REALTIME. */
+struct suspendd_time {
+        int64_t guest_ns;
+        int64_t host_before_ns;
+        int64_t host_after_ns;
+};
+
+/* One line of the plugin's section in the configuration. */
+struct suspendd_setting {
+        const char *key;
+        const char *value;
+        const char *file;
+        unsigned line;
+};
+
+/* What the core offers. The host outlives the plugin's instance. */
+struct suspendd_host {
+        uint32_t abi;
+        uint32_t size;
+        struct sd_event *event; /* the loop, borrowed */
+
+        /*
+         * Announces a machine. @vm is handed back with each act on it. Its run state is UNKNOWN until
+         * machine_state() tells; acts may come from within machine_state().
+         *
+         * Returns: 0 and a handle valid until machine_remove(); -ENOMEM; -EINVAL without a name;
+         * -EEXIST if this very run of that machine has been announced already.
+         */
+        int (*machine_add)(
+                        const struct suspendd_host *host,
+                        void *vm,
+                        const struct suspendd_machine_info *info,
+                        struct suspendd_machine **ret);
+
+        /* Tells what the machine is and can do now; name, uuid and run must be as announced. */
+        void (*machine_change)(
+                        struct suspendd_machine *m, const struct suspendd_machine_info *info);
+
+        /*
+         * Tells a run state that was seen, with the VMM's own word for it ("io-error") or NULL, and the
+         * CLOCK_BOOTTIME at which it came to be, 0 for now.
+         */
+        void (*machine_state)(
+                        struct suspendd_machine *m,
+                        enum suspendd_run_state state,
+                        const char *detail,
+                        int64_t boottime_ns);
+
+        /* The machine is gone; no act comes for it any more and its steps are over. */
+        void (*machine_remove)(struct suspendd_machine *m);
+
+        /* All that the configuration names has been looked at once. Called once after each load(). */
+        void (*enumerated)(const struct suspendd_host *host);
+
+        /* Ends the step: 0, or a negative errno with the reason in words or NULL. */
+        void (*done)(const struct suspendd_host *host, uint64_t step, int result, const char *why);
+
+        /* Ends a get_time step with a reading. */
+        void (*done_time)(
+                        const struct suspendd_host *host,
+                        uint64_t step,
+                        const struct suspendd_time *t);
+
+        /* Logs one line; @level is syslog(3)'s, @m may be NULL. */
+        void (*log)(const struct suspendd_host *host,
+                    int level,
+                    const struct suspendd_machine *m,
+                    const char *format,
+                    ...) __attribute__((format(printf, 4, 5)));
+};
+
+/* A plugin. Functions that it has no use for are NULL. */
+struct suspendd_plugin {
+        uint32_t abi;  /* SUSPENDD_PLUGIN_ABI */
+        uint32_t size; /* sizeof(struct suspendd_plugin) */
+        const char *name;
+        const char *description;
+
+        /* lifetime: create() only allocates; destroy() ends all, announces nothing more */
+        int (*create)(const struct suspendd_host *host, void **ret_instance);
+        void (*destroy)(void *instance);
+
+        /*
+         * Takes the whole of its configuration, at the start and at each reload, and begins to announce.
+         * A bad setting is logged with its file and line and left out.
+         */
+        int (*load)(void *instance, const struct suspendd_setting *settings, size_t n_settings);
+
+        /*
+         * Adds a machine by hand: @name or NULL, @address and @agent as the plugin understands them, the
+         * latter NULL to find it by the plugin's own rule.
+         *
+         * Returns: 0; -EINVAL for a bad address, with the reason in *@ret_why (static); -EEXIST.
+         */
+        int (*register_machine)(
+                        void *instance,
+                        const char *name,
+                        const char *address,
+                        const char *agent,
+                        const char **ret_why);
+
+        /* Forgets what register_machine() was given as @address. Returns: 0; -ENOENT. */
+        int (*unregister_machine)(void *instance, const char *address);
+
+        /* acts on a machine; each returns SUSPENDD_PENDING or a negative errno */
+        int (*suspend)(void *vm, uint64_t step);
+        int (*pause)(void *vm, uint64_t step);
+        int (*resume)(void *vm, uint64_t step);
+        int (*wake)(void *vm, uint64_t step);
+        int (*get_time)(void *vm, uint64_t step);
+
+        /*
+         * Sets the guest's wall clock to CLOCK_REALTIME at the instant of sending plus @lead_ns, which is
+         * the way there and what the guest shall be ahead.
+         */
+        int (*set_time)(void *vm, uint64_t step, int64_t lead_ns);
+
+        /* The step is over, unanswered. What is on its way cannot be called back. */
+        void (*cancel)(void *vm, uint64_t step);
+};
+
+/* What a plugin's shared object exports, and the symbol's name for dlsym(3). */
+extern const struct suspendd_plugin suspendd_plugin;
+#define SUSPENDD_PLUGIN_SYMBOL "suspendd_plugin"

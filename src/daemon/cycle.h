@@ -1,0 +1,126 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#pragma once
+
+/*
+ * Cycle Engine
+ *
+ * One host sleep after another: feeds the cycle table, carries out its actions, and owns the
+ * machines. It knows neither bus nor event loop: what happens comes in by calls, what it wants done
+ * goes out by CycleOps, and time is one deadline that its owner arms. So tests can run it through
+ * millions of sleeps by a clock of their own.
+ */
+
+#include "common/clock-sample.h"
+#include "daemon/budget.h"
+#include "daemon/clock-watch.h"
+#include "daemon/cycle-table.h"
+#include "daemon/journal.h"
+#include "daemon/machine.h"
+
+typedef enum CycleKind {
+        CYCLE_KIND_SLEEP,
+        CYCLE_KIND_REHEARSAL,
+        CYCLE_KIND_UNANNOUNCED, /* the host slept and nobody told us before */
+        CYCLE_KIND_RECOVERY,    /* begun by an earlier life of the daemon */
+        CYCLE_KIND_MAX,
+        CYCLE_KIND_INVALID = -EINVAL,
+} CycleKind;
+
+typedef enum CycleMilestone {
+        CYCLE_STARTED,       /* the record has number, id, kind */
+        CYCLE_MACHINE_STOOD, /* of one machine: m is given */
+        CYCLE_LOCK_RELEASED,
+        CYCLE_WOKE,
+        CYCLE_MACHINE_RAN,
+        CYCLE_FINISHED, /* the record is whole */
+        CYCLE_MILESTONE_MAX,
+        CYCLE_MILESTONE_INVALID = -EINVAL,
+} CycleMilestone;
+
+/* The cycle at hand, or the last one. Spans in µs count from the beginning, MONOTONIC. */
+typedef struct CycleReport {
+        uint64_t number; /* 0: there has been none */
+        char id[33];     /* 128 random bits in hex */
+        CycleKind kind;
+        Budget budget;
+        uint64_t delay_max_usec;
+        ClockSample began, released, woke;
+        bool is_released, is_woken, is_overdue; /* overdue: the lock went by the deadline */
+        uint64_t released_after_usec;
+        int64_t slept_ns;
+        int64_t stepped_ns; /* of the host's wall clock, from the beginning to the wake */
+        bool host_slept;
+        SuspendStats stats_before, stats_after;
+        const char *ended; /* "woke", "failed", "lost" (logind never said), "shutdown", "stopped", "interrupted" */
+        uint64_t finished_after_usec;
+} CycleReport;
+
+typedef struct CycleOps {
+        void (*now)(void *userdata, ClockSample *ret);
+        void (*stats)(void *userdata, SuspendStats *ret);
+        void (*take_lock)(void *userdata);
+        void (*let_go)(void *userdata);
+        /* To be called back by cycle_on_timer() at @usec of CLOCK_MONOTONIC; USEC_INFINITY: no more. */
+        void (*arm)(void *userdata, uint64_t usec);
+        void (*on_milestone)(void *userdata, CycleMilestone milestone, Machine *m);
+        void (*on_machine_added)(void *userdata, Machine *m);
+        void (*on_machine_removed)(void *userdata, Machine *m);
+        void (*on_machine_changed)(
+                        void *userdata, Machine *m); /* m->is_dirty was false until now */
+        /* The policy of a machine, and what is remembered of it (m->distrust); at its announcement. */
+        void (*fill_policy)(void *userdata, Machine *m);
+        void (*on_distrust)(void *userdata, Machine *m);
+} CycleOps;
+
+struct Cycle {
+        CycleState state;
+        CycleReport report;
+        List machines;
+        size_t n_machines;
+        uint64_t delay_max_usec; /* as last read */
+        uint64_t cap_usec;       /* from the configuration, as the next two */
+        unsigned suspend_share;
+        uint64_t time_limit_usec;
+        struct CyclePrivate *private;
+};
+
+/* lifetime */
+
+int cycle_new(const CycleOps *ops,
+              void *userdata,
+              Journal *journal,
+              uint64_t next_number,
+              Cycle **ret);
+Cycle *cycle_free(Cycle *c);
+
+DEFINE_CLEANUP(Cycle *, cycle_free);
+
+/* The host table for plugins; borrowed, lives as long as @c. */
+struct suspendd_host *cycle_host(Cycle *c);
+
+/* what happens */
+
+void cycle_handle(Cycle *c, CycleEvent event);
+void cycle_set_delay_max(Cycle *c, uint64_t usec);
+
+/* Begins a rehearsal whose sleep takes @for_usec. Returns: 0; -EBUSY in a cycle. */
+int cycle_rehearse(Cycle *c, uint64_t for_usec);
+
+/* The host's wall clock was stepped: corrected clocks are looked at once more. */
+void cycle_on_clock_stepped(Cycle *c, int64_t stepped_ns);
+
+void cycle_on_timer(Cycle *c);
+
+/* Corrects a machine's clock now. Returns: 0; -EOPNOTSUPP if it cannot; -EBUSY in a cycle. */
+int cycle_sync(Cycle *c, Machine *m);
+
+/* what is there */
+
+Machine *cycle_find(Cycle *c, const char *id);
+/* How many machines stand because of us, or are on the way there or back. */
+size_t cycle_n_held(const Cycle *c);
+
+/* The cycle's record for the history: one JSON object, to be freed by the caller. */
+char *cycle_record(const Cycle *c);
+
+DECLARE_STRING_TABLE(cycle_kind, CycleKind);

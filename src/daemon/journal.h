@@ -1,0 +1,64 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#pragma once
+
+/*
+ * Crash Journal
+ *
+ * What we are about to do to machines, written before it is done, so that the next start can undo
+ * it whatever ends this one. A note says of a machine, by its key, that it is held by us or watched
+ * for a late suspend; a note of NONE takes it back.
+ *
+ * One preallocated file under the runtime directory with two slots. A slot is a header and notes
+ * appended to it, each with a sequence number and a checksum, so that whatever was torn by a crash
+ * is not there. When the slot is full, the notes that still count are written to the other one,
+ * which then has the higher sequence. Nothing is allocated and no space is asked for in a cycle.
+ */
+
+#include "common/macro.h"
+
+#define JOURNAL_KEY_MAX 192
+
+typedef enum JournalNoteKind {
+        JOURNAL_NOTE_NONE,
+        JOURNAL_NOTE_HELD, /* running, about to be or already stopped by us: to be run again */
+        JOURNAL_NOTE_WATCHED, /* runs; a suspend that we asked for may still strike: to be woken then */
+        JOURNAL_NOTE_MAX,
+        JOURNAL_NOTE_INVALID = -22,
+} JournalNoteKind;
+
+typedef struct JournalNote {
+        JournalNoteKind kind;
+        char key[JOURNAL_KEY_MAX]; /* machine_key(); NUL-terminated */
+        int64_t since_boottime_ns; /* when it was written first */
+} JournalNote;
+
+typedef struct Journal Journal;
+
+/* lifetime */
+
+/*
+ * Opens the journal at @path, made with room for some machines if it is not there, and reads what
+ * an earlier life has left. Broken or foreign contents are logged and count as empty; a newer
+ * version's notes are not read. Takes a lock on the file for as long as it is open.
+ *
+ * Returns: 0; -EBUSY if another daemon holds it; another errno if there is no file to be had.
+ */
+int journal_open(const char *path, Journal **ret);
+Journal *journal_free(Journal *j);
+
+DEFINE_CLEANUP(Journal *, journal_free);
+
+/* notes */
+
+/* Makes room for @n_machines at once. Called when machines come, outside a cycle. Returns: 0; -ENOSPC …; */
+int journal_reserve(Journal *j, size_t n_machines);
+
+/*
+ * Writes the notes with one write; each replaces what is there under its key. All or none.
+ *
+ * Returns: 0; -ENOSPC without room; -EIO ….
+ */
+int journal_write(Journal *j, const JournalNote *notes, size_t n);
+
+/* The notes that count now, borrowed until the next change. Returns: how many. */
+size_t journal_notes(const Journal *j, const JournalNote **ret);

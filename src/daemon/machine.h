@@ -1,0 +1,114 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#pragma once
+
+/*
+ * Machine
+ *
+ * One VM: who it is, what it can do, what its policy is, and where it stands in the cycle at hand.
+ * Its behaviour is the table in machine-table.c; this carries out the table's actions through the
+ * plugin that announced it. At most one step is under way at a time.
+ *
+ * A Machine belongs to the Cycle engine and lives from its plugin's machine_add() to its
+ * machine_remove(). The fields are read by the bus and the history, and written here alone.
+ */
+
+#include "common/list.h"
+#include "daemon/correction.h"
+#include "daemon/journal.h"
+#include "daemon/machine-table.h"
+#include "daemon/policy.h"
+#include "plugins/plugin-api.h"
+
+typedef struct Cycle Cycle;
+typedef struct Machine Machine;
+typedef struct Plugin Plugin;
+
+/* What became of a machine in one cycle. */
+typedef struct MachineReport {
+        bool is_part;                  /* it was there when the cycle began, or came in time */
+        bool was_running;              /* and so was ours to stop */
+        enum suspendd_act asked;       /* SUSPEND, PAUSE; INVALID: left alone */
+        enum suspendd_run_state stood; /* SUSPENDED, PAUSED; UNKNOWN: never seen to stand */
+        uint64_t stood_after_usec;     /* from the beginning of the cycle, MONOTONIC */
+        uint64_t ran_after_usec;       /* from the wake, MONOTONIC; 0: not seen */
+        int64_t stand_boottime_ns;     /* when it stood; 0: never */
+        int64_t stopped_ns;            /* from its stand to its running again */
+        bool was_woken_late;           /* a late suspend struck and was undone */
+        bool is_failed;                /* what was wanted did not come about */
+        char why[160];                 /* why it was left alone, fell back, or failed */
+        CorrectionReport time;
+} MachineReport;
+
+struct Machine {
+        List machines; /* in the Cycle's list */
+        Cycle *cycle;
+        const Plugin *plugin;
+        void *vm; /* the plugin's */
+
+        /* identity: an id is a name, made unique among the machines of the day */
+        char *id, *name, *uuid, *run, *vmm, *address;
+        char key[JOURNAL_KEY_MAX];
+
+        /* what it can do, and what was seen of it */
+        char *why_not[SUSPENDD_ACT_MAX];
+        char *distrust; /* why it is no longer asked to suspend */
+        enum suspendd_run_state run_state;
+        char detail[24]; /* the VMM's word for the run state */
+
+        /* what is wanted of it */
+        Policy policy;
+        const char *mode_source; /* borrowed: "default", "command", "FILE:LINE" */
+
+        /* where it stands */
+        MachineState state;
+        uint64_t step; /* id of the step under way, or 0 */
+        enum suspendd_act step_act;
+        uint64_t timer_usec; /* CLOCK_MONOTONIC; 0: none */
+        unsigned wake_tries;
+        bool is_suspend_owed;  /* an agent has taken a suspend that we have not seen */
+        JournalNoteKind noted; /* what the journal says of it */
+        Correction correction;
+        MachineReport report; /* of the cycle at hand, or of the last one */
+        bool is_dirty;        /* changed since the bus was told */
+};
+
+/* lifetime */
+
+int machine_new(Cycle *c,
+                const Plugin *plugin,
+                void *vm,
+                const struct suspendd_machine_info *info,
+                Machine **ret);
+Machine *machine_free(Machine *m);
+
+DEFINE_CLEANUP(Machine *, machine_free);
+
+/* what it is */
+
+int machine_set_info(Machine *m, const struct suspendd_machine_info *info);
+bool machine_can(const Machine *m, enum suspendd_act act);
+
+/* Whether the machine stands because of us. */
+bool machine_is_held(const Machine *m);
+
+/*
+ * What would be done with it if the host slept now: SUSPEND, PAUSE, or INVALID if nothing. The reason
+ * for it not being the best in words, or an empty string, in @why.
+ */
+enum suspendd_act machine_plan(const Machine *m, char *why, size_t size);
+
+/* what happens to it */
+
+/* Feeds the table: the next state, its actions, the trace line. */
+void machine_handle(Machine *m, MachineEvent event);
+
+/* A run state was seen; turned into an event of the table. */
+void machine_on_state(
+                Machine *m, enum suspendd_run_state state, const char *detail, int64_t boottime_ns);
+
+/* A step has ended, by the plugin's word. */
+void machine_on_done(Machine *m, int result, const char *why);
+void machine_on_time(Machine *m, const struct suspendd_time *t);
+
+/* The timer is due. */
+void machine_on_timer(Machine *m);

@@ -1,0 +1,41 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#pragma once
+
+/*
+ * Plugin Loader
+ *
+ * Finds a plugin's shared object in the one directory that plugins come from, checks what it
+ * exports, and holds its instance. A plugin stays mapped for as long as the process lives
+ * (RTLD_NODELETE): its library may have threads.
+ */
+
+#include "common/list.h"
+#include "common/macro.h"
+#include "plugins/plugin-api.h"
+
+typedef struct Plugin Plugin;
+
+struct Plugin {
+        List plugins; /* in the Manager's list */
+        const struct suspendd_plugin *api;
+        void *instance;
+        bool is_enumerated;
+};
+
+/*
+ * Loads DIRECTORY/NAME.so. The file must be root's, or the daemon's own user's, and writable by
+ * nobody else; @name has no slash.
+ *
+ * Returns: 0; -ENOENT; -EPERM; -ELIBBAD if it is no plugin; -EPROTO for another ABI; what create()
+ * returned. What is wrong has been logged.
+ */
+int plugin_load(const char *directory,
+                const char *name,
+                const struct suspendd_host *host,
+                Plugin **ret);
+
+/* The same of a plugin that is linked in. */
+int plugin_new(const struct suspendd_plugin *api, const struct suspendd_host *host, Plugin **ret);
+Plugin *plugin_free(Plugin *p);
+
+DEFINE_CLEANUP(Plugin *, plugin_free);

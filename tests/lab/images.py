@@ -1,0 +1,47 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""Where the guest, the firmware and other roots come from; the scripts build and cache them."""
+
+import functools
+import os
+import subprocess
+
+from .util import LabUnavailable
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+
+
+def _build(script, timeout):
+    """Runs a build script, whose last line of output is what it made."""
+    try:
+        done = subprocess.run([os.path.join(HERE, script)], stdout=subprocess.PIPE, text=True, timeout=timeout)
+    except subprocess.TimeoutExpired:
+        raise LabUnavailable("%s took more than %d s" % (script, timeout)) from None
+    if done.returncode or not done.stdout.strip():
+        raise LabUnavailable("%s failed, see above" % script)
+    return done.stdout.strip().splitlines()[-1]
+
+
+@functools.lru_cache(None)
+def guest_image():
+    """(kernel, initrd) of the Linux guest, built at its first use."""
+    folder = _build("guest/build.sh", 600)
+    return os.path.join(folder, "vmlinuz"), os.path.join(folder, "initrd")
+
+
+@functools.lru_cache(None)
+def host_root(name):
+    """The folder of a root for Host(root=...): "debian13", bootstrapped at its first use."""
+    if name != "debian13":
+        raise ValueError(name)
+    if os.geteuid():
+        raise LabUnavailable("bootstrapping a root needs root")
+    return _build("host/build-root.sh", 1200)
+
+
+def ovmf():
+    """(code, vars) of a UEFI firmware for q35."""
+    for folder in ("/usr/share/OVMF", "/usr/share/ovmf"):
+        pair = [os.path.join(folder, "OVMF_%s_4M.fd" % part) for part in ("CODE", "VARS")]
+        if all(os.path.exists(x) for x in pair):
+            return tuple(pair)
+    raise LabUnavailable("no OVMF (package ovmf)")

@@ -1,0 +1,276 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""A real QEMU as a machine of the lab's host: a Linux guest, or a bare `-machine none`."""
+
+import os
+import shutil
+import signal
+import subprocess
+import time
+import uuid as uuids
+
+from .images import guest_image, ovmf
+from .qmp import Agent, Qmp, connect
+from .util import LabError, LabUnavailable, alive, children, wait_for
+
+BINARY = "qemu-system-x86_64"
+
+
+class Qemu:
+    """One QEMU process.
+
+    The daemon's sockets are FOLDER/NAME.qmp and FOLDER/NAME.qga; the tests' own monitor
+    (.monitor) and the guest's control line (.control()) lie elsewhere, so that they are never in its way.
+    Made with a Host it runs in that host's process namespace, else on the machine itself.
+
+    kind      "linux", or "none": a QEMU without hardware that knows stop, cont, events
+    machine   "pc" or "q35";  firmware "seabios" or "ovmf" (q35)
+    channel   whether there is an agent channel;  agent: whether an agent listens on it
+    paused    started with -S
+    append    more for the guest's kernel command line ("lab.suspend-delay=5")
+    extra     more arguments for QEMU
+    """
+
+    def __init__(self, scratch, name, host=None, kind="linux", machine="pc", firmware="seabios", channel=True,
+                 agent=True, paused=False, memory=192, append="", extra=(), uuid=None, folder=None):
+        if not shutil.which(BINARY):
+            raise LabUnavailable("no " + BINARY)
+        self.scratch, self.name, self.host = scratch, name, host
+        self.kind, self.machine, self.firmware = kind, machine, firmware
+        self.channel, self.agent_on, self.paused = channel, agent, paused
+        self.memory, self.append, self.extra = memory, append, list(extra)
+        self.uuid = uuid or str(uuids.uuid4())
+        self.folder = folder or scratch.sub("vm")
+        self._own = scratch.sub("own")
+        self.qmp_path = os.path.join(self.folder, name + ".qmp")
+        self.qga_path = os.path.join(self.folder, name + ".qga")
+        self.console_path = os.path.join(self._own, name + ".console")
+        self.process = self.pid = self._monitor = self._control = None
+        self.started = None
+        self.boot_seconds = None
+
+    def arguments(self):
+        """QEMU's command line."""
+        own = os.path.join(self._own, self.name)
+        args = [BINARY, "-name", self.name, "-uuid", self.uuid, "-nodefaults", "-no-user-config", "-display", "none",
+                "-accel", "tcg",
+                "-qmp", "unix:%s,server=on,wait=off" % self.qmp_path,
+                "-qmp", "unix:%s.mon,server=on,wait=off" % own]
+        if self.paused:
+            args.append("-S")
+        if self.kind == "none":
+            return args + ["-machine", "none"] + self.extra
+        return args + self._linux_arguments(own) + self.extra
+
+    def _linux_arguments(self, own):
+        kernel, initrd = guest_image()
+        words = ["console=ttyS0 quiet nokaslr mitigations=off cryptomgr.notests panic=-1", self.append]
+        if not self.agent_on:
+            words.append("lab.agent=0")
+        args = ["-machine", self.machine, "-m", str(self.memory), "-rtc", "base=utc,clock=host", "-no-reboot",
+                "-global", "PIIX4_PM.disable_s3=0" if self.machine == "pc" else "ICH9-LPC.disable_s3=0",
+                "-kernel", kernel, "-initrd", initrd, "-append", " ".join(words).strip(),
+                "-serial", "file:" + self.console_path,
+                "-device", "virtio-serial-pci",
+                "-chardev", "socket,id=ctl,path=%s.ctl,server=on,wait=off" % own,
+                "-device", "virtserialport,chardev=ctl,name=lab.control"]
+        if self.channel:
+            args += ["-chardev", "socket,id=qga,path=%s,server=on,wait=off" % self.qga_path,
+                     "-device", "virtserialport,chardev=qga,name=org.qemu.guest_agent.0"]
+        if self.firmware == "ovmf":
+            code, variables = ovmf()
+            shutil.copy(variables, own + ".vars")
+            args += ["-drive", "if=pflash,unit=0,format=raw,readonly=on,file=" + code,
+                     "-drive", "if=pflash,unit=1,format=raw,file=%s.vars" % own]
+        return args
+
+    # life
+
+    def start(self, wait=True):
+        """Starts it and returns itself; with wait its sockets are there."""
+        args = self.arguments()
+        if self.host:
+            args = self.host.enter_processes() + args
+        log = open(os.path.join(self._own, self.name + ".log"), "ab")
+        self.started = time.monotonic()
+        self.process = subprocess.Popen(args, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
+        log.close()
+        if wait:
+            self.wait_started()
+        return self
+
+    def wait_started(self, timeout=20):
+        """Waits until both monitors listen."""
+        def ready():
+            if self.process.poll() is not None:
+                raise LabError("%s ended at its start: %s" % (self.name, self.log()))
+            return os.path.exists(self.qmp_path) and os.path.exists(self.own_path("mon"))
+        wait_for(ready, timeout, "sockets of " + self.name)
+        self.pid = children(self.process.pid)[0] if self.host else self.process.pid
+
+    def wait_up(self, timeout=90):
+        """Waits until the Linux guest is up, its agent too."""
+        wait_for(lambda: "GUEST-UP" in self.console() or self.process.poll() is not None, timeout,
+                 "%s up, console in %s" % (self.name, self.console_path))
+        if self.process.poll() is not None:
+            raise LabError("%s ended while it booted: %s" % (self.name, self.log()))
+        if self.boot_seconds is None:
+            self.boot_seconds = time.monotonic() - self.started
+        if "GUEST-ERROR" in self.console():
+            raise LabError("%s: %s" % (self.name, self.console()[-500:]))
+        return self
+
+    def running(self):
+        """Whether the process is there."""
+        return self.process is not None and self.process.poll() is None
+
+    def kill(self):
+        """Ends it at once, as a crash would, and waits for its end."""
+        if self.running():
+            if self.pid and alive(self.pid):
+                os.kill(self.pid, signal.SIGKILL)
+            else:
+                self.process.kill()
+            self.process.wait(10)
+        self.disconnect()
+
+    def disconnect(self):
+        """Lets go of monitor and control line."""
+        for thing in (self._monitor, self._control):
+            if thing:
+                thing.close()
+        self._monitor = self._control = None
+
+    def __enter__(self):
+        return self.start() if self.process is None else self
+
+    def __exit__(self, *_):
+        self.kill()
+
+    # the process
+
+    def freeze(self):
+        """SIGSTOP to QEMU: monitor and guest stand still."""
+        os.kill(self.pid, signal.SIGSTOP)
+
+    def thaw(self):
+        """SIGCONT to QEMU."""
+        os.kill(self.pid, signal.SIGCONT)
+
+    # the monitor
+
+    @property
+    def monitor(self):
+        """The tests' own monitor connection, made at its first use."""
+        if self._monitor is None:
+            self._monitor = Qmp(self.own_path("mon"))
+        return self._monitor
+
+    def own_path(self, ending):
+        """The path of one of the tests' own sockets or files of this machine."""
+        return os.path.join(self._own, "%s.%s" % (self.name, ending))
+
+    def status(self):
+        """The run state: running, paused, suspended, ..."""
+        return self.monitor.command("query-status")["status"]
+
+    def wait_status(self, status, timeout=10):
+        """Waits for a run state."""
+        wait_for(lambda: self.status() == status, timeout, "%s %s" % (self.name, status))
+
+    def stop(self):
+        """Pauses the vCPUs."""
+        self.monitor.command("stop")
+
+    def cont(self):
+        """Lets them run."""
+        self.monitor.command("cont")
+
+    def wakeup(self):
+        """Wakes a suspended guest."""
+        self.monitor.command("system_wakeup")
+
+    # the guest
+
+    def agent(self, timeout=10):
+        """A client on the agent's channel, which it holds until closed."""
+        return Agent(self.qga_path, timeout)
+
+    def console(self):
+        """All that the guest printed."""
+        try:
+            with open(self.console_path, errors="replace") as f:
+                return f.read()
+        except FileNotFoundError:
+            return ""
+
+    def log(self):
+        """What QEMU itself printed."""
+        with open(self.own_path("log"), errors="replace") as f:
+            return f.read()[-2000:]
+
+    def control(self, command, timeout=10):
+        """One command of guest-control.c; returns what follows "ok". LabError on "error" or silence."""
+        if self._control is None:
+            self._control = connect(self.own_path("ctl"))
+        tag = b"%d " % time.monotonic_ns()
+        self._control.sendall(tag + command.encode() + b"\n")
+        word, _, rest = self._answer(tag, time.monotonic() + timeout, command).partition(" ")
+        if word != "ok":
+            raise LabError("%s: %s: %s" % (self.name, command, rest))
+        return rest
+
+    def _answer(self, tag, end, command):
+        """The line that answers to the tag; older ones, which came too late, are dropped."""
+        buffer = b""
+        while time.monotonic() < end:
+            self._control.settimeout(max(0.001, end - time.monotonic()))
+            try:
+                data = self._control.recv(65536)
+            except TimeoutError:
+                break
+            if not data:
+                self._control.close()
+                self._control = None
+                break
+            buffer += data
+            *lines, buffer = buffer.split(b"\n")
+            for line in lines:
+                if line.startswith(tag):
+                    return line[len(tag):].decode(errors="replace")
+        raise LabError("%s does not answer to %s" % (self.name, command))
+
+    def shell(self, command, timeout=30):
+        """Runs a shell command in the guest: (exit status, output)."""
+        status, _, output = self.control("sh " + command, timeout).partition(" ")
+        return int(status), output.replace("\\n", "\n")
+
+    def clocks(self):
+        """The guest's clocks in ns: dict of monotonic, boottime, realtime; host_realtime is the middle of
+        the question and the answer, uncertainty half the time between them."""
+        before = time.time_ns()
+        values = self.control("clock").split()
+        after = time.time_ns()
+        monotonic, boottime, realtime = map(int, values)
+        return {"monotonic": monotonic, "boottime": boottime, "realtime": realtime,
+                "host_realtime": (before + after) // 2, "uncertainty": (after - before) // 2}
+
+    def clock_error(self, tries=5):
+        """(guest CLOCK_REALTIME - host's, uncertainty) in ns, the best of some readings."""
+        best = min((self.clocks() for _ in range(tries)), key=lambda c: c["uncertainty"])
+        return best["realtime"] - best["host_realtime"], best["uncertainty"]
+
+    def set_clock_error(self, error_ns):
+        """Sets the guest's wall clock wrong by that much (0: right, to about a millisecond)."""
+        self.control("set-clock %d" % (time.time_ns() + error_ns))
+
+    def stop_agent(self):
+        """SIGSTOP to the guest agent: it hangs."""
+        self.control("stop-agent")
+
+    def cont_agent(self):
+        """SIGCONT to it: it answers late."""
+        self.control("cont-agent")
+
+    def set_suspend_delay(self, seconds):
+        """How long the guest waits after its yes before it really suspends."""
+        self.control("suspend-delay %d" % seconds)

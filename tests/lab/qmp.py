@@ -54,10 +54,12 @@ class Qmp:
         try:
             self.greeting = json.loads(self._file.readline())
         except (OSError, ValueError) as error:
+            self._file.close()
             self._socket.close()
             raise LabError("%s: no greeting (%s)" % (path, error)) from None
         self._socket.settimeout(None)
-        threading.Thread(target=self._read, daemon=True).start()
+        self._reader = threading.Thread(target=self._read, daemon=True)
+        self._reader.start()
         self.command("qmp_capabilities")
 
     def _read(self):
@@ -119,6 +121,8 @@ class Qmp:
             self._socket.shutdown(socket.SHUT_RDWR)
         except OSError:
             pass
+        self._reader.join(5)
+        self._file.close()
         self._socket.close()
 
 
@@ -128,7 +132,11 @@ class Agent:
     def __init__(self, path, timeout=10):
         self._socket = connect(path, timeout)
         self._buffer = b""
-        self.sync(timeout)
+        try:
+            self.sync(timeout)
+        except LabError:
+            self.close()
+            raise
 
     def _line(self, end):
         while b"\n" not in self._buffer:

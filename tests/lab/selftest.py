@@ -9,9 +9,8 @@ import time
 import unittest
 
 sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
-from lab import Host, LabCase, LabError, Qemu, cgroup_top, host_root  # noqa: E402
-
-DAMAGE_TIMEOUT = 10
+from lab import Host, LabCase, LabError, Qemu, cgroup_top, host_root, wait_for  # noqa: E402
+from lab.util import children  # noqa: E402
 
 
 class HostTest(LabCase):
@@ -73,8 +72,7 @@ class HostTest(LabCase):
         lock = self.host.popen(["systemd-inhibit", "--what=sleep", "--mode=delay", "--who=selftest", "sleep", "60"])
         self.addCleanup(lock.wait, 10)
         self.addCleanup(lock.kill)
-        while not any(i["who"] == "selftest" for i in self.host.inhibitors()):
-            self.assertIsNone(lock.poll())
+        wait_for(lambda: any(i["who"] == "selftest" for i in self.host.inhibitors()), 5, "the lock")
         begin = time.monotonic()
         self.host.request_suspend()
         self.host.wait_asleep()
@@ -96,7 +94,9 @@ class CleanupTest(LabCase):
 
     def test_stop_leaves_no_process_no_mount_no_cgroup_no_file(self):
         host = Host().start()
-        host.popen(["sleep", "600"]).returncode
+        sleeper = host.popen(["sleep", "600"])
+        self.addCleanup(sleeper.wait, 5)
+        wait_for(lambda: children(sleeper.pid), 5, "a process in the host")
         pid, scratch, cgroup = host.pid, host.scratch.path, host.cgroup
         host.write("/etc/lab-was-here", "x")
         host.stop()
@@ -115,10 +115,7 @@ class CleanupTest(LabCase):
         child.kill()
         child.communicate()
         self.addCleanup(subprocess.run, ["rm", "-rf", scratch])
-        end = time.monotonic() + DAMAGE_TIMEOUT
-        while os.path.exists("/proc/" + pid) and time.monotonic() < end:
-            time.sleep(0.02)
-        self.assertFalse(os.path.exists("/proc/" + pid))
+        wait_for(lambda: not os.path.exists("/proc/" + pid), 5, "end of PID 1")
         self.assertTrue(cgroup.startswith(cgroup_top()))
         Host().start().stop()
         self.assertFalse(os.path.exists(cgroup))

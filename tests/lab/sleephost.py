@@ -12,8 +12,10 @@ import time
 from .util import LabError, LabUnavailable, Scratch, alive, children, wait_for
 
 HERE = os.path.dirname(os.path.abspath(__file__))
+ENTER = os.path.join(HERE, "host", "enter.sh")
 REPOSITORY = os.path.dirname(os.path.dirname(HERE))
 LOGIN1 = ("org.freedesktop.login1", "/org/freedesktop/login1", "org.freedesktop.login1.Manager")
+DIES_WITH_PARENT = ["setpriv", "--pdeathsig", "KILL", "--"]
 PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 
@@ -54,7 +56,8 @@ class Signals:
                                     "--match=type='signal',interface='%s'" % LOGIN1[2]],
                                    stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
         self._process.stderr.readline()  # "Monitoring bus message stream."
-        threading.Thread(target=self._read, daemon=True).start()
+        self._reader = threading.Thread(target=self._read, daemon=True)
+        self._reader.start()
 
     def _read(self):
         for line in self._process.stdout:
@@ -81,6 +84,9 @@ class Signals:
         """Ends the watch."""
         self._process.kill()
         self._process.wait(5)
+        self._reader.join(5)
+        self._process.stdout.close()
+        self._process.stderr.close()
 
 
 class Host:
@@ -118,8 +124,8 @@ class Host:
         with open(self.scratch.file("host.console"), "ab") as console:
             begin = time.monotonic()
             self._launcher = subprocess.Popen(
-                ["setpriv", "--pdeathsig", "KILL", os.path.join(HERE, "host", "enter.sh"), self.root, run_folder,
-                 self.cgroup] + self.binds, stdin=subprocess.DEVNULL, stdout=console, stderr=console)
+                DIES_WITH_PARENT + [ENTER, self.root, run_folder, self.cgroup] + self.binds,
+                stdin=subprocess.DEVNULL, stdout=console, stderr=console)
         try:
             self.pid = wait_for(self._find_init, timeout, "PID 1 of the host, see " + console.name)
             self.set_sleep(self.sleep)
@@ -140,9 +146,12 @@ class Host:
             with open(self.scratch.file("host.console"), errors="replace") as f:
                 raise LabUnavailable("no namespaces for a host here: " + f.read().strip()[-300:])
         for pid in children(self._launcher.pid):
-            with open("/proc/%d/comm" % pid) as f:
-                if f.read().strip() == "systemd":
-                    return pid
+            try:
+                with open("/proc/%d/comm" % pid) as f:
+                    if f.read().strip() == "systemd":
+                        return pid
+            except FileNotFoundError:
+                continue
         return None
 
     def _is_up(self):
@@ -150,7 +159,7 @@ class Host:
         return state in ("running", "degraded")
 
     def stop(self):
-        """Ends all of it: every process inside, every mount, the cgroup. Logs go to the scratch folder if that is kept."""
+        """Ends all of it: every process inside, every mount, the cgroup. The journal is saved where logs are kept."""
         if self.pid and self.scratch.keep:
             self.save_journal()
         if self.pid and alive(self.pid):
@@ -184,12 +193,12 @@ class Host:
     # inside
 
     def enter(self):
-        """The command prefix that runs a program inside."""
-        return ["nsenter", "-t", str(self.pid), "-a", "-r", "-w", "--"]
+        """The command prefix that runs a program inside. The program dies with the nsenter before it."""
+        return ["nsenter", "-t", str(self.pid), "-a", "-r", "-w", "--"] + DIES_WITH_PARENT
 
     def enter_processes(self):
         """The prefix for a program of this machine with this machine's files, but as a process of the host."""
-        return ["nsenter", "-t", str(self.pid), "-p", "-i", "-u", "-n", "-C", "--"]
+        return ["nsenter", "-t", str(self.pid), "-p", "-i", "-u", "-n", "-C", "--"] + DIES_WITH_PARENT
 
     def _environment(self, more=None):
         env = {"PATH": PATH, "LC_ALL": "C.UTF-8", "HOME": "/root", "SYSTEMD_PAGER": "", "SYSTEMD_COLORS": "0"}

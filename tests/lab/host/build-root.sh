@@ -1,0 +1,52 @@
+#!/bin/bash
+# SPDX-License-Identifier: LGPL-2.1-or-later
+#
+# Bootstraps a Debian 13 root for the lab's host and prints its folder: a newer
+# systemd than Debian 12's under the same tests. It holds what our programs load,
+# no compiler: what Debian 12 built runs there (same sonames). QEMU stays on the
+# machine, see Qemu in qemu.py.
+#
+# The mirror, its keys and a proxy are those of this machine's own apt. Kept in
+# ${XDG_CACHE_HOME:-~/.cache}/suspendd under a name made from script and packages.
+set -euo pipefail
+
+cache=${XDG_CACHE_HOME:-$HOME/.cache}/suspendd
+suite=trixie
+packages=systemd,systemd-sysv,dbus,libpam-systemd,util-linux,procps,libjson-c5,libinih1,libsmartcols1,libsystemd0
+
+die() { echo "Debian 13 root: $*" >&2; exit 1; }
+
+# The first Debian mirror in the machine's apt sources.
+mirror() {
+	apt-get indextargets --format '$(ORIGIN) $(COMPONENT) $(LABEL) $(REPO_URI)' 'Created-By: Packages' |
+		awk '$1 == "Debian" && $2 == "main" && $3 == "Debian" { print $4; exit }'
+}
+
+build() {
+	local uri option options=()
+	uri=$(mirror)
+	if [ -z "$uri" ]; then
+		apt-get -qq update >&2 || die "apt-get update failed"
+		uri=$(mirror)
+	fi
+	[ -n "$uri" ] || die "apt has no Debian mirror"
+	while read -r option; do options+=("--aptopt=$option"); done < <(
+		apt-config dump | grep -E '^Acquire::(https?::(Proxy|CAInfo)|Check-Valid-Until)' || true)
+	rm -rf "$out" "$out.new"
+	mmdebstrap --quiet --variant=minbase --mode=root --format=directory --architectures=amd64 \
+		--aptopt='APT::Install-Recommends "false"' "${options[@]}" \
+		--dpkgopt='path-exclude=/usr/share/doc/*' --dpkgopt='path-exclude=/usr/share/man/*' \
+		--dpkgopt='path-exclude=/usr/share/locale/*' \
+		--include="$packages" "$suite" "$out.new" "deb $uri $suite main" >&2 || die "mmdebstrap failed"
+	echo "$packages" >"$out.new/etc/suspendd-lab-root"
+	mv "$out.new" "$out"
+}
+
+[ "$(id -u)" = 0 ] || die "needs root"
+command -v mmdebstrap >/dev/null || die "mmdebstrap is missing"
+mkdir -p "$cache"
+exec 9>"$cache/root.lock"
+flock -w 1200 9 || die "another build holds the lock"
+out=$cache/root-$suite-$({ cat "$0"; echo "$packages"; } | sha256sum | cut -c 1-16)
+[ -e "$out/etc/suspendd-lab-root" ] || { echo "bootstrapping a Debian 13 root" >&2; build; }
+echo "$out"

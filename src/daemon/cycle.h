@@ -95,8 +95,8 @@ Cycle *cycle_free(Cycle *c);
 
 DEFINE_CLEANUP(Cycle *, cycle_free);
 
-/* The host table for plugins; borrowed, lives as long as @c. */
-struct suspendd_host *cycle_host(Cycle *c);
+/* The host table for plugins, to be given to plugin_load() with @c as the owner; its event loop is the caller's to set. */
+struct suspendd_host cycle_host(void);
 
 /* what happens */
 

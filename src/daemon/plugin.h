@@ -19,12 +19,15 @@ struct Plugin {
         List plugins; /* in the Manager's list */
         const struct suspendd_plugin *api;
         void *instance;
+        struct suspendd_host host; /* what it was given: a copy of the core's, to know it by */
+        void *owner;               /* the core that the host table belongs to */
         bool is_enumerated;
 };
 
 /*
- * Loads DIRECTORY/NAME.so. The file must be root's, or the daemon's own user's, and writable by
- * nobody else; @name has no slash.
+ * Loads DIRECTORY/NAME.so and creates its instance, with a copy of @host and @owner, both kept in the
+ * Plugin. The file must be root's, or the daemon's own user's, and writable by nobody else; @name has
+ * no slash.
  *
  * Returns: 0; -ENOENT; -EPERM; -ELIBBAD if it is no plugin; -EPROTO for another ABI; what create()
  * returned. What is wrong has been logged.
@@ -32,10 +35,17 @@ struct Plugin {
 int plugin_load(const char *directory,
                 const char *name,
                 const struct suspendd_host *host,
+                void *owner,
                 Plugin **ret);
 
 /* The same of a plugin that is linked in. */
-int plugin_new(const struct suspendd_plugin *api, const struct suspendd_host *host, Plugin **ret);
+int plugin_new(const struct suspendd_plugin *api,
+               const struct suspendd_host *host,
+               void *owner,
+               Plugin **ret);
 Plugin *plugin_free(Plugin *p);
+
+/* The Plugin whose copy of the host table @host is. */
+Plugin *plugin_of_host(const struct suspendd_host *host);
 
 DEFINE_CLEANUP(Plugin *, plugin_free);

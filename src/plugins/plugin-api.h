@@ -12,7 +12,9 @@
  * returns SUSPENDD_PENDING and later answers host->done() once, or it returns a negative errno and
  * never answers. Ids are never used again: an answer that comes late, twice, or after cancel() does
  * nothing. Only what host->machine_state() reports counts as a machine's standing or running; an
- * answer of 0 says that the VMM or the guest has taken the command, no more.
+ * answer of 0 says that the VMM or the guest has taken the command, no more. A suspend must be answered
+ * 0 as soon as it is out of the plugin's hands: from then on it can strike at any time, and the core
+ * watches for that.
  */
 
 #include <stddef.h>
@@ -106,7 +108,10 @@ struct suspendd_host {
                         const char *detail,
                         int64_t boottime_ns);
 
-        /* The machine is gone; no act comes for it any more and its steps are over. */
+        /*
+         * The machine is gone; no act comes for it any more and its steps are over. Not to be called
+         * from within an act on it.
+         */
         void (*machine_remove)(struct suspendd_machine *m);
 
         /* All that the configuration names has been looked at once. Called once after each load(). */

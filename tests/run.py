@@ -1,0 +1,117 @@
+#!/usr/bin/python3
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""Runs all tests: "./dev test". The last line is "N passed, N failed, N skipped"."""
+
+import argparse
+import os
+import shutil
+import subprocess
+import sys
+import time
+
+sys.dont_write_bytecode = True
+TESTS = os.path.dirname(os.path.abspath(__file__))
+sys.path.insert(0, TESTS)
+from runner import python, unit  # noqa: E402
+from runner.results import FAILED, Report, summarize  # noqa: E402
+
+JOBS = min(os.cpu_count() or 1, 4)
+
+
+class Suites:
+    """What there is to run, each a method that fills a report."""
+
+    def __init__(self, args):
+        self.args = args
+
+    def check(self, report):
+        """The style and its kin, then the checks' own tests."""
+        self._python(report, unit.PLAIN, python.files_in(os.path.join(TESTS, "check")))
+
+    def unit(self, report):
+        """Unit tests as they are."""
+        unit.run(report, unit.PLAIN, self.args.only, JOBS)
+
+    def unit_asan(self, report):
+        """Unit tests under the address and undefined-behaviour sanitizers."""
+        unit.run(report, unit.ASAN, self.args.only, JOBS)
+
+    def unit_valgrind(self, report):
+        """Unit tests under valgrind."""
+        if not shutil.which("valgrind"):
+            python.skip(report, "no valgrind")
+            return
+        unit.run(report, unit.MEMCHECK, self.args.only, JOBS)
+
+    def lab(self, report):
+        """What the integration tests stand on."""
+        self._python(report, unit.PLAIN, [os.path.join(TESTS, "lab", "selftest.py")])
+
+    def integration(self, report):
+        """The daemon with real logind and real guests, or with fakes."""
+        self._python(report, unit.PLAIN, python.files_in(os.path.join(TESTS, "integration")))
+
+    def integration_asan(self, report):
+        """The same under sanitizers."""
+        self._python(report, unit.ASAN, python.files_in(os.path.join(TESTS, "integration")))
+
+    def _python(self, report, manner, files):
+        env = dict(unit.environment(manner), PYTHONPATH=TESTS, PYTHONDONTWRITEBYTECODE="1")
+        python.run(report, [x for x in files if os.path.exists(x)], self.args.quick, self.args.only, env)
+
+
+# (title, method, build that it needs, whether --quick runs it)
+ALL = [
+    ("check", Suites.check, "plain", True),
+    ("unit", Suites.unit, "plain", True),
+    ("unit, ASan+UBSan", Suites.unit_asan, "asan", True),
+    ("unit, valgrind", Suites.unit_valgrind, "plain", False),
+    ("lab", Suites.lab, "plain", False),
+    ("integration", Suites.integration, "plain", True),
+    ("integration, ASan+UBSan", Suites.integration_asan, "asan", False),
+]
+
+
+def build(kinds):
+    """Builds what the suites need. A report with a failure if that did not work, else None."""
+    for kind in kinds:
+        if subprocess.run([os.path.join(os.path.dirname(TESTS), "dev"), "build", kind]).returncode != 0:
+            report = Report("build")
+            report.add("build " + kind, FAILED, "see above")
+            return report.finish()
+    return None
+
+
+def main():
+    parser = argparse.ArgumentParser(prog="./dev test", description=__doc__)
+    parser.add_argument("--quick", action="store_true", help="what takes less than two minutes together")
+    parser.add_argument("--only", default="", metavar="PATTERN",
+                        help='part of, or a glob for, "SUITE:FILE.Class.method" or "SUITE:NAME"')
+    parser.add_argument("--suite", action="append", metavar="TITLE", help="only suites of this title")
+    parser.add_argument("--list", action="store_true", help="tell the suites")
+    args = parser.parse_args()
+
+    suites = [x for x in ALL if (not args.quick or x[3]) and (not args.suite or x[0] in args.suite)]
+    if args.list:
+        for title, method, _, quick in suites:
+            print("%-25s %s%s" % (title, method.__doc__, " (--quick as well)" if quick else ""))
+        return 0
+
+    started = time.monotonic()
+    n_steps = len(suites) + 1
+    print("[1/%d] building" % n_steps, flush=True)
+    broken = build(sorted({x[2] for x in suites}, reverse=True))
+    if broken:
+        return summarize([broken])
+
+    reports = []
+    for i, (title, method, _, _) in enumerate(suites):
+        print("[%d/%d] %s (%d s so far)" % (i + 2, n_steps, title, time.monotonic() - started), flush=True)
+        report = Report(title)
+        method(Suites(args), report)
+        reports.append(report.finish())
+    return summarize(reports)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,71 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""Tests in Python: each file in a process of its own, its outcomes read while it runs."""
+
+import glob
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import time
+
+from . import process
+from .results import FAILED, SKIPPED
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+FILE_TIMEOUT = 420
+
+
+def files_in(folder):
+    """The test files of a folder, in order."""
+    return sorted(x for x in glob.glob(folder + "/*.py") if not os.path.basename(x).startswith("_"))
+
+
+def wait_and_tell(child, events, report, timeout):
+    """Waits for the child's end and shows each outcome as it comes. False if it took too long."""
+    end = time.monotonic() + timeout
+    while True:
+        ended = child.poll() is not None
+        for line in events:
+            report.add_line(*json.loads(line))
+        if ended:
+            return True
+        if time.monotonic() >= end:
+            return False
+        try:
+            child.wait(0.2)
+        except subprocess.TimeoutExpired:
+            pass
+
+
+def run_file(report, path, args, env):
+    """Runs one file into @report."""
+    before = len(report.outcomes)
+    with tempfile.NamedTemporaryFile("r", prefix="suspendd-events-") as events, tempfile.TemporaryFile() as output:
+        child = subprocess.Popen([sys.executable, os.path.join(HERE, "child.py"), path, events.name] + args,
+                                 stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT,
+                                 env=dict(os.environ, **env), start_new_session=True)
+        in_time = wait_and_tell(child, events, report, FILE_TIMEOUT)
+        process.end_group(child)
+        output.seek(0)
+        text = output.read().decode(errors="backslashreplace")
+
+    name = os.path.basename(path)
+    if not in_time:
+        report.add_line(name, FAILED, text + "\nnot done within %d s" % FILE_TIMEOUT)
+    elif child.returncode != 0:
+        report.add_line(name, FAILED, text + "\nexit code %d" % child.returncode)
+    elif any(x.state == FAILED for x in report.outcomes[before:]) and text.strip():
+        print("\n".join("          | " + x for x in text.strip().splitlines()[-40:]))
+
+
+def run(report, files, quick, only, env):
+    """Runs all files into @report."""
+    args = ["--prefix", report.title + ":"] + (["--quick"] if quick else []) + (["--only", only] if only else [])
+    for path in files:
+        run_file(report, path, args, env)
+
+
+def skip(report, reason):
+    """Counts the whole suite as one test skipped."""
+    report.add_line(report.title, SKIPPED, reason)

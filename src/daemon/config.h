@@ -34,9 +34,17 @@ struct Config {
  * Reads the configuration; @file instead of all the usual places, or NULL. Bad lines are logged as
  * "FILE:LINE: …". A missing file is no error unless it was named.
  *
- * Returns: 0; -ENOENT if @file is not there; -ENOMEM.
+ * Returns: 0; -ENOENT if @file is not there; -EPERM if somebody else could have written it; another
+ * errno if it cannot be read; -ENOMEM.
  */
 int config_load(const char *file, Config **ret);
+
+/* The same of other directories than the usual ones, in order of precedence, NULL-terminated. */
+int config_load_directories(const char *const *directories, Config **ret);
+
+/* The same of a text that has been read already from what is called @file. */
+int config_load_text(const char *file, const char *text, size_t size, Config **ret);
+
 Config *config_free(Config *c);
 
 DEFINE_CLEANUP(Config *, config_free);

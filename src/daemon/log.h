@@ -27,6 +27,14 @@ typedef struct LogFields {
 void log_set_max_level(int level);
 int log_max_level(void);
 
+/*
+ * Sends all further lines to the journal's socket at @socket_path, or to stderr if NULL. Without it
+ * the place is found out at the first line.
+ *
+ * Returns: 0; a negative errno if there is no such socket, and nothing has changed.
+ */
+int log_set_journal(const char *socket_path);
+
 /* @error is a negative errno whose text is appended, or 0. Returns: @error. */
 int log_full(const LogFields *fields, int level, int error, const char *format, ...) _printf_(4, 5);
 

@@ -1,0 +1,122 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include "daemon/plugin.h"
+#include <dlfcn.h>
+#include <errno.h>
+#include <sys/stat.h>
+#include "daemon/log.h"
+
+/* What is loaded here runs as root: nobody else may have written it. */
+static int path_check(const char *path, mode_t type) {
+        struct stat st;
+
+        if (stat(path, &st) < 0)
+                return log_error_errno(-errno, "Cannot load plugin %s", path);
+        if ((st.st_mode & S_IFMT) != type)
+                return log_error_errno(-ELIBBAD, "Cannot load plugin %s", path);
+        if ((st.st_uid != 0 && st.st_uid != geteuid()) || (st.st_mode & (S_IWGRP | S_IWOTH)))
+                return log_error_errno(
+                                -EPERM,
+                                "%s is not loaded: it must be root's and writable by nobody else",
+                                path);
+        return 0;
+}
+
+static int api_check(const struct suspendd_plugin *api) {
+        if (api->abi != SUSPENDD_PLUGIN_ABI || api->size < sizeof(*api)) {
+                (void) log_error(
+                                "The plugin is made for interface %u with %u bytes, not %u with %zu",
+                                api->abi,
+                                api->size,
+                                SUSPENDD_PLUGIN_ABI,
+                                sizeof(*api));
+                return -EPROTO;
+        }
+        if (str_empty(api->name) || !api->create || !api->destroy) {
+                (void) log_error("The plugin lacks a name, create() or destroy()");
+                return -ELIBBAD;
+        }
+        return 0;
+}
+
+int plugin_new(const struct suspendd_plugin *api,
+               const struct suspendd_host *host,
+               void *owner,
+               Plugin **ret) {
+        _cleanup_(plugin_freep) Plugin *p = NULL;
+        int r;
+
+        r = api_check(api);
+        if (r < 0)
+                return r;
+
+        p = malloc(sizeof(*p));
+        if (!p)
+                return log_oom();
+        *p = (Plugin){ .api = api, .host = *host, .owner = owner };
+        list_init(&p->plugins);
+
+        r = api->create(&p->host, &p->instance);
+        if (r < 0) {
+                p->api = NULL; /* there is no instance to destroy */
+                return log_error_errno(r, "Cannot start plugin %s", api->name);
+        }
+
+        *ret = TAKE_PTR(p);
+        return 0;
+}
+
+Plugin *plugin_free(Plugin *p) {
+        if (!p)
+                return NULL;
+
+        if (p->api)
+                p->api->destroy(p->instance);
+        list_unlink(&p->plugins);
+        free(p);
+        return NULL;
+}
+
+Plugin *plugin_of_host(const struct suspendd_host *host) {
+        return (Plugin *) (void *) ((char *) host - offsetof(Plugin, host));
+}
+
+int plugin_load(const char *directory,
+                const char *name,
+                const struct suspendd_host *host,
+                void *owner,
+                Plugin **ret) {
+        const struct suspendd_plugin *api;
+        _cleanup_free_ char *path = NULL;
+        void *library;
+        int r;
+
+        if (str_empty(name) || name[0] == '.' || strchr(name, '/'))
+                return log_error_errno(-EINVAL, "'%s' is no plugin's name", name);
+        r = path_check(directory, S_IFDIR);
+        if (r < 0)
+                return r;
+        if (asprintf(&path, "%s/%s.so", directory, name) < 0) {
+                path = NULL;
+                return log_oom();
+        }
+        r = path_check(path, S_IFREG);
+        if (r < 0)
+                return r;
+
+        library = dlopen(path, RTLD_NOW | RTLD_LOCAL | RTLD_NODELETE);
+        if (!library) {
+                (void) log_error("Cannot load plugin %s: %s", path, dlerror());
+                return -ELIBBAD;
+        }
+        api = dlsym(library, SUSPENDD_PLUGIN_SYMBOL);
+        if (!api) {
+                (void) log_error("%s is no plugin: it lacks " SUSPENDD_PLUGIN_SYMBOL, path);
+                (void) dlclose(library);
+                return -ELIBBAD;
+        }
+
+        r = plugin_new(api, host, owner, ret);
+        /* It stays mapped whatever becomes of the handle. */
+        (void) dlclose(library);
+        return r;
+}

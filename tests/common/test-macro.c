@@ -55,13 +55,16 @@ START_TEST(test_str_equal_takes_null) {
 }
 END_TEST
 
-START_TEST(test_min_max_evaluate_once) {
-        int i = 1;
+static int n_calls;
 
-        ck_assert_int_eq(MIN(i++, 5), 1);
-        ck_assert_int_eq(i, 2);
-        ck_assert_int_eq(MAX(i++, -1), 2);
-        ck_assert_int_eq(i, 3);
+static int next(void) {
+        return ++n_calls;
+}
+
+START_TEST(test_min_max_evaluate_once) {
+        ck_assert_int_eq(MIN(next(), 5), 1);
+        ck_assert_int_eq(MAX(next(), -1), 2);
+        ck_assert_int_eq(n_calls, 2);
 }
 END_TEST
 

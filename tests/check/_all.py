@@ -1,0 +1,20 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""All checks, the quick ones first."""
+
+import _text
+import _tools
+
+CHECKS = [
+    _text.licence_lines,
+    _text.blanks,
+    _text.unfinished,
+    _text.layers,
+    _text.own_header_first,
+    _text.headers_guard,
+    _tools.layout,
+    _tools.shell,
+    _tools.manuals,
+    _tools.cppcheck,
+    _tools.tidy,
+]
+SLOW = (_tools.cppcheck, _tools.tidy)

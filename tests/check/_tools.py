@@ -1,0 +1,153 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""Checks that other programs make. Each takes a Tree and returns its problems."""
+
+import concurrent.futures
+import hashlib
+import json
+import os
+import re
+import shutil
+import subprocess
+
+from _tree import Unavailable
+
+CLANG = 14
+TIDY_TIMEOUT = 180
+GCC_ONLY = ("-Wno-unknown-warning-option", "-Wno-ignored-optimization-argument")
+
+
+def run(tree, command, timeout=120):
+    """(exit code, output) of a program run in the tree."""
+    if not shutil.which(command[0]):
+        raise Unavailable("no " + command[0])
+    done = subprocess.run(command, cwd=tree.root, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+                          stderr=subprocess.STDOUT, timeout=timeout)
+    return done.returncode, done.stdout.decode(errors="replace")
+
+
+def need_clang(tree, program):
+    """Other versions lay out and judge otherwise."""
+    _, version = run(tree, [program, "--version"])
+    major = int((re.search(r"version (\d+)", version) or [0, 0])[1])
+    if major != CLANG:
+        raise Unavailable("%s %d is here, the rules are for %d" % (program, major, CLANG))
+    return version
+
+
+def problems_of(code, output):
+    """The lines of a program that complained."""
+    return [x for x in output.splitlines() if x.strip()] or ["exit code %d" % code] if code else []
+
+
+def layout(tree):
+    """clang-format would change nothing."""
+    need_clang(tree, "clang-format")
+    files = tree.ending(".c", ".h")
+    if not files:
+        return []
+    code, output = run(tree, ["clang-format", "--dry-run", "-Werror"] + files)
+    return [x for x in problems_of(code, output) if ": error:" in x]
+
+
+def shell(tree):
+    """shellcheck finds nothing to warn about."""
+    scripts = tree.scripts("bash", "sh")
+    return problems_of(*run(tree, ["shellcheck", "-S", "warning", "-e", "SC2187", "-f", "gcc"] + scripts)) if scripts else []
+
+
+def manuals(tree):
+    """mandoc understands the man pages without a warning."""
+    pages = [x for x in tree.files if re.search(r"^man/.*\.[1-8](\.in)?$", x)]
+    if not pages:
+        raise Unavailable("no man pages")
+    code, output = run(tree, ["mandoc", "-Tlint", "-Wwarning"] + pages)
+    return problems_of(code, output)
+
+
+def cppcheck(tree):
+    """cppcheck finds no error, nothing doubtful for portability or speed."""
+    if not any(x.startswith("src/") for x in tree.ending(".c")):
+        return []
+    # It knows no cleanup attribute, so its word on leaks is nothing; nor that a frame may lend out its own flag.
+    quiet = ["--suppress=" + x for x in ("memleak", "autoVariables", "missingInclude", "normalCheckLevelMaxBranches")]
+    code, output = run(tree, ["cppcheck", "--quiet", "--std=c11", "--enable=portability,performance", "--inline-suppr",
+                              "--error-exitcode=1", "-D__linux__", "-D__GNUC__=12", "-I", "src", "-j", "2", "src"]
+                       + quiet, 300)
+    return problems_of(code, output)
+
+
+# clang-tidy, with a memory
+
+class TidyCache:
+    """Remembers which file was clean, by a hash of all that the answer depends on."""
+
+    def __init__(self, tree, build, version):
+        self.tree = tree
+        self.folder = os.path.join(build, "tidy-clean")
+        os.makedirs(self.folder, exist_ok=True)
+        self.base = version.encode()
+        for name in tree.files:
+            if os.path.basename(name) == ".clang-tidy":
+                self.base += tree.text(name).encode()
+
+    def key(self, entry, included):
+        """The hash for a file of the compilation database and what it includes."""
+        digest = hashlib.sha256(self.base + entry["command"].encode())
+        for name in sorted(included):
+            with open(name, "rb") as f:
+                digest.update(name.encode() + b"\0" + f.read() + b"\0")
+        return digest.hexdigest()
+
+    def knows(self, key):
+        """Whether this was clean before."""
+        return os.path.exists(os.path.join(self.folder, key))
+
+    def remember(self, key):
+        """Notes that it is clean."""
+        with open(os.path.join(self.folder, key), "w"):
+            pass
+
+
+def included_files(entry, root):
+    """The files below @root that a file of the compilation database is made of, itself too."""
+    words = entry["command"].split()
+    command = [x for i, x in enumerate(words) if x not in ("-c", "-o", "-MD", "-MQ", "-MF")
+               and not (i and words[i - 1] in ("-o", "-MQ", "-MF"))]
+    done = subprocess.run(command + ["-MM"], cwd=entry["directory"], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
+                          timeout=60)
+    names = done.stdout.decode().replace("\\\n", " ").split()[1:]
+    paths = {os.path.realpath(os.path.join(entry["directory"], x)) for x in names}
+    paths.add(os.path.realpath(os.path.join(entry["directory"], entry["file"])))
+    return {x for x in paths if x.startswith(os.path.realpath(root) + os.sep) and os.path.exists(x)}
+
+
+def tidy_one(tree, build, cache, entry):
+    """The problems of one file."""
+    key = cache.key(entry, included_files(entry, tree.root))
+    if cache.knows(key):
+        return []
+    path = os.path.realpath(os.path.join(entry["directory"], entry["file"]))
+    code, output = run(tree, ["clang-tidy", "--quiet", "-p", build, "--header-filter=" + re.escape(tree.root) + "/(src|tests)/"]
+                       + ["--extra-arg=" + x for x in GCC_ONLY] + [path], TIDY_TIMEOUT)
+    if code == 0:
+        cache.remember(key)
+        return []
+    # Paths come by way of the build folder.
+    output = output.replace(os.path.join(entry["directory"], "../"), "").replace(tree.root + os.sep, "")
+    return [re.sub(r"^(\.\./)+", "", x) for x in output.splitlines() if ": error:" in x] or problems_of(code, output)
+
+
+def tidy(tree, build=None):
+    """clang-tidy by .clang-tidy on all that is compiled; this is what limits functions to 60 lines."""
+    version = need_clang(tree, "clang-tidy")
+    build = build or tree.path("build")
+    database = os.path.join(build, "compile_commands.json")
+    if not os.path.exists(database):
+        raise Unavailable("no build")
+    with open(database) as f:
+        # A file that is compiled twice is looked at once.
+        entries = {os.path.realpath(os.path.join(x["directory"], x["file"])): x for x in json.load(f)}
+    cache = TidyCache(tree, build, version)
+    with concurrent.futures.ThreadPoolExecutor(min(os.cpu_count() or 1, 4)) as pool:
+        answers = pool.map(lambda x: tidy_one(tree, build, cache, entries[x]), sorted(x for x in entries if os.path.exists(x)))
+        return sorted({line for answer in answers for line in answer})

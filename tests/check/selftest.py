@@ -1,0 +1,112 @@
+#!/usr/bin/python3
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""The checks see what they are for: each is shown a broken file and the same file mended."""
+
+import json
+import os
+import shutil
+import tempfile
+import unittest
+
+import _text
+import _tools
+from _tree import ROOT, Tree, Unavailable
+
+SPDX = "/* SPDX-License-Identifier: LGPL-2.1-or-later */\n"
+
+
+class CheckTest(unittest.TestCase):
+    """A small tree for each test."""
+
+    quick = True
+
+    def setUp(self):
+        self.root = tempfile.mkdtemp(prefix="suspendd-check-")
+        self.addCleanup(shutil.rmtree, self.root)
+        for name in (".clang-format", ".clang-tidy"):
+            shutil.copy(os.path.join(ROOT, name), self.root)
+
+    def write(self, name, text):
+        """Puts a file into the tree."""
+        path = os.path.join(self.root, name)
+        os.makedirs(os.path.dirname(path), exist_ok=True)
+        with open(path, "w") as f:
+            f.write(text)
+
+    def problems(self, check):
+        """What a check finds; skips the test where the check cannot be made."""
+        try:
+            return check(Tree(self.root))
+        except Unavailable as reason:
+            self.skipTest(str(reason))
+
+    def assert_sees(self, check, name, bad, good):
+        """The check finds a problem in @name as long as it holds @bad."""
+        self.write(name, bad)
+        found = self.problems(check)
+        self.assertTrue(found and name.split("/")[-1] in found[0], found)
+        self.write(name, good)
+        self.assertEqual(self.problems(check), [])
+
+    def test_licence_line(self):
+        self.assert_sees(_text.licence_lines, "src/common/a.c", "int a;\n", SPDX)
+        self.assert_sees(_text.licence_lines, "src/plugins/plugin-api.h", SPDX,
+                         "/* SPDX-License-Identifier: MIT-0 */\n")
+
+    def test_blanks(self):
+        for bad in ("a \n", "a\t\n", "a", "a\n\n", "a\r\n"):
+            self.assert_sees(_text.blanks, "x.md", bad, "a\n")
+
+    def test_unfinished(self):
+        self.assert_sees(_text.unfinished, "src/a.c", "/* TO" + "DO */\n", "/* todolist */\n")
+
+    def test_layers(self):
+        def include(name):
+            return '#include "%s"\n' % name
+        for name, bad, good in (
+                ("common/a.c", "daemon/b.h", "common/b.h"),
+                ("daemon/a.c", "plugins/qmp/b.h", "plugins/plugin-api.h"),
+                ("daemon/b.c", "cli/b.h", "build-config.h"),
+                ("cli/a.c", "daemon/b.h", "common/b.h"),
+                ("plugins/qmp/a.c", "daemon/b.h", "plugins/qmp/b.h"),
+                ("plugins/qmp/b.c", "plugins/libvirt/b.h", "common/b.h"),
+                ("guest/a.c", "common/macro.h", "common/page-layout.h"),
+                ("plugins/plugin-api.h", "common/macro.h", "-")):
+            self.assert_sees(_text.layers, "src/" + name, include(bad), include(good))
+        self.assert_sees(_text.layers, "src/common/a.c", "#include <syslog.h>\n", "#include <stdio.h>\n")
+
+    def test_own_header_first(self):
+        self.write("src/common/a.h", SPDX)
+        self.assert_sees(_text.own_header_first, "src/common/a.c", '#include <stdio.h>\n#include "common/a.h"\n',
+                         '#include "common/a.h"\n#include <stdio.h>\n')
+
+    def test_headers_guard(self):
+        self.assert_sees(_text.headers_guard, "src/a.h", SPDX, SPDX + "#pragma once\n")
+
+    def test_layout(self):
+        self.assert_sees(_tools.layout, "src/a.c", "int  a;\n", "int a;\n")
+
+    def test_shell(self):
+        self.assert_sees(_tools.shell, "x.sh", '#!/bin/bash\ncd $1\nunused=1\n', '#!/bin/bash\necho "$1"\n')
+
+    def test_manuals(self):
+        page = '.\\" x\n.Dd January 1, 2025\n.Dt X 8\n.Os\n.Sh NAME\n.Nm x\n.Nd y\n.Sh DESCRIPTION\nz\n'
+        self.assert_sees(_tools.manuals, "man/x.8", page + ".Xx\n", page)
+
+    def test_cppcheck(self):
+        text = SPDX + "int f(void);\nint f(void) {\n        int a[2] = { 0, 0 };\n        return a[%d];\n}\n"
+        self.assert_sees(_tools.cppcheck, "src/a.c", text % 2, text % 1)
+
+    def test_tidy_function_size(self):
+        def function(n_lines, more=""):
+            return SPDX + "int f(int x);\nint f(int x) {\n" + more + "        x += 1;\n" * n_lines \
+                + "        return x;\n}\n"
+        self.write("build/compile_commands.json", json.dumps([{
+            "directory": self.root, "file": "src/a.c", "command": "cc -c src/a.c -o a.o"}]))
+        self.assert_sees(_tools.tidy, "src/a.c", function(62), function(50))
+        deep = "        if (x) { if (x > 1) { if (x > 2) { if (x > 3) { x = 0; } } } }\n"
+        self.assert_sees(_tools.tidy, "src/a.c", function(1, deep), function(1))
+
+
+if __name__ == "__main__":
+    unittest.main()

@@ -66,7 +66,7 @@ class CheckTest(unittest.TestCase):
         for name, bad, good in (
                 ("common/a.c", "daemon/b.h", "common/b.h"),
                 ("daemon/a.c", "plugins/qmp/b.h", "plugins/plugin-api.h"),
-                ("daemon/b.c", "cli/b.h", "build-config.h"),
+                ("daemon/b.c", "cli/b.h", "daemon/c.h"),
                 ("cli/a.c", "daemon/b.h", "common/b.h"),
                 ("plugins/qmp/a.c", "daemon/b.h", "plugins/qmp/b.h"),
                 ("plugins/qmp/b.c", "plugins/libvirt/b.h", "common/b.h"),

@@ -70,6 +70,7 @@ typedef struct CycleOps {
         /* The policy of a machine, and what is remembered of it (m->distrust); at its announcement. */
         void (*fill_policy)(void *userdata, Machine *m);
         void (*on_distrust)(void *userdata, Machine *m);
+        void (*on_enumerated)(void *userdata); /* a plugin has looked at all that it was told of */
 } CycleOps;
 
 struct Cycle {
@@ -106,10 +107,16 @@ void cycle_set_delay_max(Cycle *c, uint64_t usec);
 /* Begins a rehearsal whose sleep takes @for_usec. Returns: 0; -EBUSY in a cycle. */
 int cycle_rehearse(Cycle *c, uint64_t for_usec);
 
-/* The host's wall clock was stepped: corrected clocks are looked at once more. */
-void cycle_on_clock_stepped(Cycle *c, int64_t stepped_ns);
+/*
+ * The clock watch has fired: an unannounced sleep is made up for; after a step of the host's wall
+ * clock, the clocks that were corrected by it are looked at once more.
+ */
+void cycle_on_clock_jump(Cycle *c, int64_t stepped_ns);
 
 void cycle_on_timer(Cycle *c);
+
+/* All plugins have looked at all that they were told of: what is noted and not there is gone. */
+void cycle_on_enumerated(Cycle *c);
 
 /* Corrects a machine's clock now. Returns: 0; -EOPNOTSUPP if it cannot; -EBUSY in a cycle. */
 int cycle_sync(Cycle *c, Machine *m);

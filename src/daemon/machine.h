@@ -26,7 +26,7 @@ typedef struct Plugin Plugin;
 /* What became of a machine in one cycle. */
 typedef struct MachineReport {
         bool is_part;                  /* it was there when the cycle began, or came in time */
-        bool was_running;              /* and so was ours to stop */
+        bool could_time;               /* its clock could be read then */
         enum suspendd_act asked;       /* SUSPEND, PAUSE; INVALID: left alone */
         enum suspendd_run_state stood; /* SUSPENDED, PAUSED; UNKNOWN: never seen to stand */
         uint64_t stood_after_usec;     /* from the beginning of the cycle, MONOTONIC */
@@ -53,7 +53,8 @@ struct Machine {
         char *why_not[SUSPENDD_ACT_MAX];
         char *distrust; /* why it is no longer asked to suspend */
         enum suspendd_run_state run_state;
-        char detail[24]; /* the VMM's word for the run state */
+        char detail[24];          /* the VMM's word for the run state */
+        int64_t seen_boottime_ns; /* when it came to be in it */
 
         /* what is wanted of it */
         Policy policy;
@@ -61,10 +62,13 @@ struct Machine {
 
         /* where it stands */
         MachineState state;
-        uint64_t step; /* id of the step under way, or 0 */
+        enum suspendd_act plan; /* what to ask for once its clock has been read */
+        uint32_t slot;          /* in the engine's table of machines, part of its steps' ids */
+        uint64_t step;          /* id of the step under way, or 0 */
         enum suspendd_act step_act;
         uint64_t timer_usec; /* CLOCK_MONOTONIC; 0: none */
         unsigned wake_tries;
+        bool is_retry_due;     /* the timer is for asking again, not for an answer */
         bool is_suspend_owed;  /* an agent has taken a suspend that we have not seen */
         JournalNoteKind noted; /* what the journal says of it */
         Correction correction;
@@ -72,7 +76,7 @@ struct Machine {
         bool is_dirty;        /* changed since the bus was told */
 };
 
-/* lifetime */
+/* lifetime: machine-info.c */
 
 int machine_new(Cycle *c,
                 const Plugin *plugin,
@@ -85,6 +89,7 @@ DEFINE_CLEANUP(Machine *, machine_free);
 
 /* what it is */
 
+/* Takes over what the plugin tells of it. Returns: 0; -ENOMEM, with some of it as before. */
 int machine_set_info(Machine *m, const struct suspendd_machine_info *info);
 bool machine_can(const Machine *m, enum suspendd_act act);
 
@@ -97,7 +102,7 @@ bool machine_is_held(const Machine *m);
  */
 enum suspendd_act machine_plan(const Machine *m, char *why, size_t size);
 
-/* what happens to it */
+/* what happens to it: machine.c */
 
 /* Feeds the table: the next state, its actions, the trace line. */
 void machine_handle(Machine *m, MachineEvent event);

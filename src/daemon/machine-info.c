@@ -1,0 +1,183 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+
+/* Who a machine is, what it can do, and what would be done with it. */
+
+#include <errno.h>
+#include <inttypes.h>
+#include "daemon/cycle-internal.h"
+#include "daemon/log.h"
+#include "daemon/plugin.h"
+
+/* A key that does not fit keeps its head and ends in a hash of the whole (FNV-1a). */
+static void machine_make_key(char key[static JOURNAL_KEY_MAX], const char *text) {
+        uint64_t hash = UINT64_C(0xcbf29ce484222325);
+
+        if (snprintf(key, JOURNAL_KEY_MAX, "%s", text) < JOURNAL_KEY_MAX)
+                return;
+        for (const char *p = text; *p; p++)
+                hash = (hash ^ (uint8_t) *p) * UINT64_C(0x100000001b3);
+        (void) snprintf(key + JOURNAL_KEY_MAX - 18, 18, "#%016" PRIx64, hash);
+}
+
+static int machine_identify(Machine *m, const struct suspendd_machine_info *info) {
+        const char *who = info->uuid ?: info->name;
+        _cleanup_free_ char *text = NULL;
+
+        if (asprintf(&text, "%s:%s@%s", m->plugin->api->name, who, info->run ?: "") < 0) {
+                text = NULL;
+                return -ENOMEM;
+        }
+        machine_make_key(m->key, text);
+
+        LIST_FOREACH(i, &m->cycle->machines)
+        if (str_equal(LIST_ENTRY(i, Machine, machines)->key, m->key))
+                return -EEXIST;
+
+        m->id = strdup(info->name);
+        for (unsigned n = 2; m->id && cycle_find(m->cycle, m->id); n++) {
+                free(TAKE_PTR(m->id));
+                if (asprintf(&m->id, "%s-%u", info->name, n) < 0)
+                        m->id = NULL;
+        }
+        return m->id ? 0 : -ENOMEM;
+}
+
+int machine_new(Cycle *c,
+                const Plugin *plugin,
+                void *vm,
+                const struct suspendd_machine_info *info,
+                Machine **ret) {
+        _cleanup_(machine_freep) Machine *m = NULL;
+        int r;
+
+        if (str_empty(info->name))
+                return -EINVAL;
+        m = calloc(1, sizeof(*m));
+        if (!m)
+                return -ENOMEM;
+        list_init(&m->machines);
+        m->plugin = plugin;
+        m->vm = vm;
+        m->policy = POLICY_DEFAULT;
+        m->mode_source = "default";
+        m->report.asked = SUSPENDD_ACT_INVALID;
+        m->cycle = c;
+
+        r = machine_identify(m, info);
+        if (r < 0)
+                return r;
+        r = machine_set_info(m, info);
+        if (r < 0)
+                return r;
+        r = cycle_insert(c, m);
+        if (r < 0)
+                return r;
+
+        *ret = TAKE_PTR(m);
+        return 0;
+}
+
+Machine *machine_free(Machine *m) {
+        if (!m)
+                return NULL;
+        if (!list_is_empty(&m->machines))
+                cycle_remove(m->cycle, m);
+        for (size_t i = 0; i < SUSPENDD_ACT_MAX; i++)
+                free(m->why_not[i]);
+        free(m->distrust);
+        free(m->id);
+        free(m->name);
+        free(m->uuid);
+        free(m->run);
+        free(m->vmm);
+        free(m->address);
+        free(m);
+        return NULL;
+}
+
+int machine_set_info(Machine *m, const struct suspendd_machine_info *info) {
+        bool was_timed = machine_can(m, SUSPENDD_ACT_GET_TIME);
+        bool is_awake = m->cycle->state == CYCLE_IDLE || m->cycle->state == CYCLE_RESTORING;
+        int r = 0;
+
+        r = MIN(r, str_replace(&m->name, info->name));
+        r = MIN(r, str_replace(&m->uuid, info->uuid));
+        r = MIN(r, str_replace(&m->run, info->run));
+        r = MIN(r, str_replace(&m->vmm, info->vmm));
+        r = MIN(r, str_replace(&m->address, info->address));
+        for (size_t i = 0; i < SUSPENDD_ACT_MAX; i++)
+                r = MIN(r, str_replace(&m->why_not[i], info->why_not[i]));
+
+        /* An agent that is back is asked for what it still owes: its clock, or a suspend. */
+        if (is_awake && !was_timed && machine_can(m, SUSPENDD_ACT_GET_TIME) &&
+            (m->state == MACHINE_WATCHED ||
+             (m->state == MACHINE_IDLE && m->report.time.verdict == CORRECTION_UNREACHABLE &&
+              m->run_state == SUSPENDD_STATE_RUNNING)))
+                machine_handle(m, MACHINE_EVENT_CORRECT);
+        return r;
+}
+
+bool machine_can(const Machine *m, enum suspendd_act act) {
+        const struct suspendd_plugin *p = m->plugin->api;
+        const bool has[SUSPENDD_ACT_MAX] = {
+                [SUSPENDD_ACT_SUSPEND] = p->suspend,   [SUSPENDD_ACT_PAUSE] = p->pause,
+                [SUSPENDD_ACT_RESUME] = p->resume,     [SUSPENDD_ACT_WAKE] = p->wake,
+                [SUSPENDD_ACT_GET_TIME] = p->get_time, [SUSPENDD_ACT_SET_TIME] = p->set_time,
+        };
+
+        return has[act] && !m->why_not[act];
+}
+
+bool machine_is_held(const Machine *m) {
+        return m->state == MACHINE_SUSPENDED || m->state == MACHINE_PAUSED;
+}
+
+/* Why a machine that does not run, or is not to be touched, is left alone; NULL if it is not. */
+static const char *machine_why_left(const Machine *m) {
+        if (m->policy.mode == MODE_IGNORE)
+                return "its mode is ignore";
+        switch (m->run_state) {
+        case SUSPENDD_STATE_PAUSED:
+                return "it is paused already";
+        case SUSPENDD_STATE_SUSPENDED:
+                return "it is suspended already";
+        case SUSPENDD_STATE_OTHER:
+                return *m->detail ? m->detail : "it does not run";
+        case SUSPENDD_STATE_RUNNING:
+                return NULL;
+        default:
+                return m->why_not[SUSPENDD_ACT_PAUSE] ?: "its state is not known";
+        }
+}
+
+enum suspendd_act machine_plan(const Machine *m, char *why, size_t size) {
+        const char *reason = machine_why_left(m);
+
+        /* One that is on its way back is ours, whatever it was last seen to be. */
+        if (reason && (m->state != MACHINE_WAKING || m->policy.mode == MODE_IGNORE)) {
+                (void) snprintf(why, size, "%s", reason);
+                return SUSPENDD_ACT_INVALID;
+        }
+
+        if (m->policy.mode == MODE_PAUSE)
+                reason = "";
+        else if (m->state == MACHINE_WAKING)
+                reason = "it is still being woken";
+        else if (m->why_not[SUSPENDD_ACT_SUSPEND])
+                reason = m->why_not[SUSPENDD_ACT_SUSPEND];
+        else if (m->distrust)
+                reason = m->distrust;
+        else if (!machine_can(m, SUSPENDD_ACT_SUSPEND))
+                reason = "its VMM has no suspend";
+        else {
+                (void) snprintf(why, size, "%s", "");
+                return SUSPENDD_ACT_SUSPEND;
+        }
+        if (!machine_can(m, SUSPENDD_ACT_PAUSE)) {
+                reason = m->why_not[SUSPENDD_ACT_PAUSE] ?: "its VMM has no pause";
+                (void) snprintf(why, size, "%s", reason);
+                return SUSPENDD_ACT_INVALID;
+        }
+        (void) snprintf(why, size, "%s", reason);
+        return SUSPENDD_ACT_PAUSE;
+}

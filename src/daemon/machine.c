@@ -1,0 +1,490 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+
+#include "daemon/machine.h"
+#include <errno.h>
+#include "common/time-util.h"
+#include "daemon/cycle-internal.h"
+#include "daemon/log.h"
+#include "daemon/plugin.h"
+
+#define SAMPLE_LIMIT_USEC (300 * USEC_PER_MSEC)
+#define RUN_LIMIT_USEC (2 * USEC_PER_SEC)
+#define RETRY_MIN_USEC (250 * USEC_PER_MSEC)
+#define RETRY_MAX_USEC (30 * USEC_PER_SEC)
+#define TIME_LIMIT_USEC (1 * USEC_PER_SEC)
+#define SET_LIMIT_USEC (5 * USEC_PER_SEC)
+#define WATCH_USEC (30 * USEC_PER_SEC)
+#define LOUD_TRIES 5
+
+static void machine_why(Machine *m, const char *why) {
+        (void) snprintf(m->report.why, sizeof(m->report.why), "%s", why);
+}
+
+static LogFields machine_fields(const Machine *m) {
+        return (LogFields){
+                .cycle_id = m->cycle->report.id,
+                .machine = m->id,
+                .plugin = m->plugin->api->name,
+                .state = machine_state_to_string(m->state),
+        };
+}
+
+static void machine_arm(Machine *m, uint64_t in_usec) {
+        m->timer_usec = cycle_now_usec(m->cycle) + in_usec;
+        cycle_arm(m->cycle, m->timer_usec);
+}
+
+/* steps */
+
+static void machine_cancel(Machine *m) {
+        uint64_t step = m->step;
+
+        m->step = 0;
+        if (step != 0 && m->plugin->api->cancel)
+                m->plugin->api->cancel(m->vm, step);
+}
+
+static int machine_call(Machine *m, enum suspendd_act act) {
+        const struct suspendd_plugin *p = m->plugin->api;
+
+        switch (act) {
+        case SUSPENDD_ACT_SUSPEND:
+                return p->suspend(m->vm, m->step);
+        case SUSPENDD_ACT_PAUSE:
+                return p->pause(m->vm, m->step);
+        case SUSPENDD_ACT_RESUME:
+                return p->resume(m->vm, m->step);
+        case SUSPENDD_ACT_WAKE:
+                return p->wake(m->vm, m->step);
+        case SUSPENDD_ACT_GET_TIME:
+                return p->get_time(m->vm, m->step);
+        case SUSPENDD_ACT_SET_TIME:
+                return p->set_time(m->vm, m->step, correction_lead_ns(&m->correction));
+        default:
+                return -EINVAL;
+        }
+}
+
+/* Begins a step; a refusal comes back as if the plugin had answered so. */
+static void machine_ask(Machine *m, enum suspendd_act act) {
+        uint64_t step;
+        int r;
+
+        machine_cancel(m);
+        step = m->step = cycle_step(m->cycle, m);
+        m->step_act = act;
+        r = machine_can(m, act) ? machine_call(m, act) : -EOPNOTSUPP;
+        if (r >= 0 || m->step != step)
+                return;
+        machine_on_done(m, r, r == -EOPNOTSUPP ? m->why_not[act] : NULL);
+}
+
+static void machine_ask_run(Machine *m) {
+        bool is_suspended = m->run_state == SUSPENDD_STATE_SUSPENDED ||
+                            m->report.stood == SUSPENDD_STATE_SUSPENDED;
+
+        /* A wake lets it run whatever it is: asking for it again would only be one more command. */
+        if (m->step != 0 && m->step_act == SUSPENDD_ACT_WAKE)
+                return;
+        m->is_retry_due = false;
+        machine_arm(m, RUN_LIMIT_USEC);
+        machine_ask(m, is_suspended ? SUSPENDD_ACT_WAKE : SUSPENDD_ACT_RESUME);
+}
+
+static void machine_retry(Machine *m) {
+        uint64_t pause_usec = RETRY_MIN_USEC << MIN(m->wake_tries, 10U);
+        LogFields fields = machine_fields(m);
+
+        m->wake_tries++;
+        m->is_retry_due = true;
+        machine_arm(m, MIN(pause_usec, RETRY_MAX_USEC));
+        if (m->wake_tries != LOUD_TRIES)
+                return;
+        m->report.is_failed = true;
+        log_with(&fields,
+                 LOG_ERR,
+                 0,
+                 "Machine %s does not run again (%s); it is asked on, every %u s at most",
+                 m->name,
+                 *m->report.why ? m->report.why : "no answer",
+                 (unsigned) (RETRY_MAX_USEC / USEC_PER_SEC));
+}
+
+/* what was seen */
+
+static void machine_stand(Machine *m) {
+        MachineReport *r = &m->report;
+
+        if (m->run_state == SUSPENDD_STATE_SUSPENDED)
+                m->is_suspend_owed = false;
+        (void) cycle_note(m->cycle, m, JOURNAL_NOTE_HELD);
+        r->stood = m->run_state;
+        if (r->stand_boottime_ns == 0)
+                r->stand_boottime_ns = m->seen_boottime_ns;
+        if (m->policy.mode == MODE_SUSPEND && r->stood != SUSPENDD_STATE_SUSPENDED)
+                r->is_failed = true;
+        r->stood_after_usec = cycle_now_usec(m->cycle) -
+                              (uint64_t) (m->cycle->report.began.monotonic_ns / NSEC_PER_USEC);
+        cycle_milestone(m->cycle, CYCLE_MACHINE_STOOD, m);
+}
+
+static void machine_ran(Machine *m) {
+        MachineReport *r = &m->report;
+
+        if (r->stand_boottime_ns != 0)
+                r->stopped_ns += MAX(m->seen_boottime_ns - r->stand_boottime_ns, INT64_C(0));
+        r->stand_boottime_ns = 0;
+        r->ran_after_usec = MAX(
+                        cycle_now_usec(m->cycle) - (uint64_t) (m->cycle->report.woke.monotonic_ns /
+                                                               NSEC_PER_USEC),
+                        UINT64_C(1));
+        m->wake_tries = 0;
+        cycle_milestone(m->cycle, CYCLE_MACHINE_RAN, m);
+}
+
+static void machine_break_word(Machine *m) {
+        LogFields fields = machine_fields(m);
+
+        if (!m->is_suspend_owed) {
+                machine_why(m, "the guest agent did not take the suspend in time");
+                return;
+        }
+        machine_why(m, "it took the suspend and did not stand in time");
+        if (str_replace(&m->distrust,
+                        "it took a suspend before and did not stand; trusted again when the VM restarts") <
+            0)
+                return;
+        log_with(&fields,
+                 LOG_WARNING,
+                 0,
+                 "Machine %s took the suspend and did not stand in time; it is paused from now on",
+                 m->name);
+        m->cycle->private->ops->on_distrust(m->cycle->private->userdata, m);
+}
+
+/* the clock */
+
+static void machine_correct_next(Machine *m, CorrectionNext next) {
+        switch (next) {
+        case CORRECTION_NEXT_READ:
+                machine_arm(m, TIME_LIMIT_USEC);
+                machine_ask(m, SUSPENDD_ACT_GET_TIME);
+                break;
+        case CORRECTION_NEXT_SET:
+                machine_arm(m, SET_LIMIT_USEC);
+                machine_ask(m, SUSPENDD_ACT_SET_TIME);
+                break;
+        case CORRECTION_NEXT_PAUSE:
+                machine_arm(m, correction_pause_usec(&m->correction));
+                break;
+        case CORRECTION_NEXT_DONE:
+                m->report.time = m->correction.report;
+                machine_handle(m, MACHINE_EVENT_CORRECTED);
+                break;
+        }
+}
+
+static void machine_correct(Machine *m) {
+        Cycle *c = m->cycle;
+        bool is_possible = machine_can(m, SUSPENDD_ACT_GET_TIME) || m->report.could_time;
+
+        correction_begin(&m->correction, cycle_now_usec(c) + c->time_limit_usec);
+        if (m->policy.time_sync == TIME_SYNC_OFF || !is_possible)
+                machine_correct_next(m, CORRECTION_NEXT_DONE);
+        else
+                machine_correct_next(m, CORRECTION_NEXT_READ);
+}
+
+/* Its clock before the stop was read, or could not be: on with the plan. */
+static void machine_sampled(Machine *m) {
+        bool is_suspend = m->plan == SUSPENDD_ACT_SUSPEND;
+
+        machine_handle(m, is_suspend ? MACHINE_EVENT_SUSPEND : MACHINE_EVENT_PAUSE);
+}
+
+static void machine_watch(Machine *m) {
+        if (!m->is_suspend_owed) {
+                machine_handle(m, MACHINE_EVENT_EXPIRED);
+                return;
+        }
+        /* An agent that has answered since has taken all that lay before in its channel. */
+        if (m->report.time.is_after_known)
+                machine_arm(m, WATCH_USEC);
+}
+
+/* the table */
+
+static void machine_set_state(Machine *m, MachineState state, MachineEvent event) {
+        LogFields fields = machine_fields(m);
+
+        log_with(&fields,
+                 LOG_DEBUG,
+                 0,
+                 "%s: %s → %s → %s",
+                 m->id,
+                 machine_state_to_string(m->state),
+                 machine_event_to_string(event),
+                 machine_state_to_string(state));
+        if (state != m->state)
+                m->timer_usec = 0;
+        cycle_count(m->cycle, m, state);
+        cycle_changed(m->cycle, m);
+}
+
+/* The ones that only note; those that ask may come back to machine_handle(), so one of them is last. */
+static void machine_note_actions(Machine *m, MachineEvent event, unsigned actions) {
+        if (actions & MACHINE_CANCEL)
+                machine_cancel(m);
+        if (actions & MACHINE_DISTRUST)
+                machine_break_word(m);
+        if (event == MACHINE_EVENT_STRUCK) {
+                LogFields fields = machine_fields(m);
+
+                m->report.was_woken_late = true;
+                log_with(&fields, LOG_NOTICE, 0, "Machine %s suspended late; waking it", m->name);
+        }
+        if (event == MACHINE_EVENT_EXPIRED)
+                m->is_suspend_owed = false;
+        if (actions & MACHINE_STAND)
+                machine_stand(m);
+        if (actions & MACHINE_RAN)
+                machine_ran(m);
+        if (actions & MACHINE_LEAVE)
+                (void) cycle_note(
+                                m->cycle,
+                                m,
+                                m->is_suspend_owed ? JOURNAL_NOTE_WATCHED : JOURNAL_NOTE_NONE);
+}
+
+static void machine_act(Machine *m, unsigned actions) {
+        if (actions & MACHINE_ASK_TIME) {
+                machine_arm(m, SAMPLE_LIMIT_USEC);
+                machine_ask(m, SUSPENDD_ACT_GET_TIME);
+        } else if (actions & MACHINE_ASK_SUSPEND)
+                machine_ask(m, SUSPENDD_ACT_SUSPEND);
+        else if (actions & MACHINE_ASK_PAUSE)
+                machine_ask(m, SUSPENDD_ACT_PAUSE);
+        else if (actions & MACHINE_ASK_RUN)
+                machine_ask_run(m);
+        else if (actions & MACHINE_RETRY)
+                machine_retry(m);
+        else if (actions & MACHINE_CORRECT)
+                machine_correct(m);
+        else if (actions & MACHINE_WATCH)
+                machine_watch(m);
+}
+
+void machine_handle(Machine *m, MachineEvent event) {
+        const MachineRule *rule = machine_rule(m->state, event);
+        Cycle *c = m->cycle;
+
+        if (rule->actions & MACHINE_NEVER) {
+                LogFields fields = machine_fields(m);
+
+                log_with(&fields,
+                         LOG_ERR,
+                         0,
+                         "Bug: machine %s got %s in state %s; left as it is",
+                         m->id,
+                         machine_event_to_string(event),
+                         machine_state_to_string(m->state));
+                return;
+        }
+
+        cycle_enter(c);
+        if (event == MACHINE_EVENT_WAKE)
+                m->wake_tries = 0;
+        machine_set_state(m, rule->next, event);
+        machine_note_actions(m, event, rule->actions);
+        machine_act(m, rule->actions);
+        cycle_leave(c);
+}
+
+/* what comes in */
+
+static MachineEvent machine_event_of(const Machine *m) {
+        bool is_preparing = m->cycle->state == CYCLE_PREPARING;
+        bool is_watched = m->state == MACHINE_WATCHED || m->state == MACHINE_CORRECTING;
+        bool is_awake = m->cycle->state == CYCLE_IDLE || m->cycle->state == CYCLE_RESTORING;
+
+        switch (m->run_state) {
+        case SUSPENDD_STATE_RUNNING:
+                return is_preparing && m->state == MACHINE_SUSPENDED ? MACHINE_EVENT_WOKE_EARLY
+                                                                     : MACHINE_EVENT_RUNNING;
+        case SUSPENDD_STATE_PAUSED:
+                return MACHINE_EVENT_PAUSED;
+        case SUSPENDD_STATE_SUSPENDED:
+                if (is_watched && m->is_suspend_owed &&
+                    (is_awake || m->state == MACHINE_CORRECTING))
+                        return MACHINE_EVENT_STRUCK;
+                return MACHINE_EVENT_SUSPENDED;
+        default:
+                return MACHINE_EVENT_FOREIGN;
+        }
+}
+
+/* What an earlier life of the daemon has noted, met with what the machine is seen to be. */
+static bool machine_adopt(Machine *m) {
+        bool is_awake = m->cycle->state != CYCLE_SLEEPING;
+        bool is_standing = m->run_state == SUSPENDD_STATE_SUSPENDED ||
+                           (m->run_state == SUSPENDD_STATE_PAUSED && m->noted == JOURNAL_NOTE_HELD);
+        LogFields fields = machine_fields(m);
+
+        if (m->noted == JOURNAL_NOTE_NONE || m->state != MACHINE_IDLE || m->report.is_part)
+                return false;
+        m->report.is_part = true;
+        m->report.could_time = true;
+        m->is_suspend_owed = m->noted == JOURNAL_NOTE_WATCHED;
+
+        /* While a sleep is under way, a pause of the earlier life may still be on its way as well. */
+        if (is_standing || (!is_awake && m->noted == JOURNAL_NOTE_HELD)) {
+                machine_handle(m, MACHINE_EVENT_ADOPT);
+                machine_handle(m, machine_event_of(m));
+                if (is_awake) {
+                        log_with(&fields,
+                                 LOG_NOTICE,
+                                 0,
+                                 "Machine %s was left stopped; running it again",
+                                 m->name);
+                        machine_handle(m, MACHINE_EVENT_WAKE);
+                }
+                return true;
+        }
+        if (m->run_state == SUSPENDD_STATE_RUNNING && is_awake)
+                machine_handle(m, MACHINE_EVENT_CORRECT);
+        else
+                m->is_suspend_owed = false;
+        (void) cycle_note(
+                        m->cycle, m, m->is_suspend_owed ? JOURNAL_NOTE_WATCHED : JOURNAL_NOTE_NONE);
+        return true;
+}
+
+void machine_on_state(
+                Machine *m,
+                enum suspendd_run_state state,
+                const char *detail,
+                int64_t boottime_ns) {
+        enum suspendd_run_state before = m->run_state;
+        ClockSample now;
+
+        m->cycle->private->ops->now(m->cycle->private->userdata, &now);
+        m->seen_boottime_ns = boottime_ns > 0 && boottime_ns < now.boottime_ns ? boottime_ns
+                                                                               : now.boottime_ns;
+        m->run_state = state;
+        (void) snprintf(m->detail, sizeof(m->detail), "%s", detail ?: "");
+        cycle_changed(m->cycle, m);
+        if (state == SUSPENDD_STATE_UNKNOWN)
+                return;
+
+        cycle_enter(m->cycle);
+        if (before != SUSPENDD_STATE_UNKNOWN || !machine_adopt(m)) {
+                machine_handle(m, machine_event_of(m));
+                if (state == SUSPENDD_STATE_RUNNING && before != SUSPENDD_STATE_RUNNING)
+                        cycle_on_newcomer(m->cycle, m);
+        }
+        cycle_leave(m->cycle);
+}
+
+static void machine_on_stop_done(Machine *m, int result) {
+        if (result < 0)
+                machine_handle(m, MACHINE_EVENT_FAILED);
+        else if (m->run_state == SUSPENDD_STATE_SUSPENDED)
+                machine_handle(m, MACHINE_EVENT_SUSPENDED);
+        else if (m->run_state == SUSPENDD_STATE_PAUSED && m->step_act == SUSPENDD_ACT_PAUSE)
+                machine_handle(m, MACHINE_EVENT_PAUSED);
+}
+
+static void machine_on_run_done(Machine *m, int result) {
+        if (m->state != MACHINE_WAKING)
+                return;
+        if (result < 0)
+                machine_handle(m, MACHINE_EVENT_FAILED);
+        else if (m->run_state == SUSPENDD_STATE_RUNNING)
+                machine_handle(m, MACHINE_EVENT_RUNNING);
+}
+
+void machine_on_done(Machine *m, int result, const char *why) {
+        uint64_t now = cycle_now_usec(m->cycle);
+
+        m->step = 0;
+        if (result < 0 && m->step_act <= SUSPENDD_ACT_WAKE)
+                machine_why(m, why ?: strerror(-result));
+
+        cycle_enter(m->cycle);
+        switch (m->step_act) {
+        case SUSPENDD_ACT_SUSPEND:
+                m->is_suspend_owed |= result >= 0 && m->run_state != SUSPENDD_STATE_SUSPENDED;
+                machine_on_stop_done(m, result);
+                break;
+        case SUSPENDD_ACT_PAUSE:
+                if (result < 0)
+                        m->report.is_failed = true;
+                machine_on_stop_done(m, result);
+                break;
+        case SUSPENDD_ACT_RESUME:
+        case SUSPENDD_ACT_WAKE:
+                machine_on_run_done(m, result);
+                break;
+        case SUSPENDD_ACT_GET_TIME:
+                if (m->state == MACHINE_SAMPLING)
+                        machine_sampled(m);
+                else if (m->state == MACHINE_CORRECTING)
+                        machine_correct_next(m, correction_on_failure(&m->correction, now));
+                break;
+        case SUSPENDD_ACT_SET_TIME:
+                if (m->state == MACHINE_CORRECTING)
+                        machine_correct_next(m, correction_on_set(&m->correction, result, now));
+                break;
+        default:
+                break;
+        }
+        cycle_leave(m->cycle);
+}
+
+void machine_on_time(Machine *m, const struct suspendd_time *t) {
+        Correction *k = &m->correction;
+        int64_t uncertainty;
+
+        if (m->step_act != SUSPENDD_ACT_GET_TIME)
+                return;
+        m->step = 0;
+        cycle_enter(m->cycle);
+        if (m->state == MACHINE_SAMPLING) {
+                correction_offset(t, &k->ahead_ns, &uncertainty);
+                k->is_ahead_known = true;
+                machine_sampled(m);
+        } else if (m->state == MACHINE_CORRECTING)
+                machine_correct_next(m, correction_on_time(k, &m->policy, t));
+        cycle_leave(m->cycle);
+}
+
+void machine_on_timer(Machine *m) {
+        uint64_t now = cycle_now_usec(m->cycle);
+
+        m->timer_usec = 0;
+        switch (m->state) {
+        case MACHINE_SAMPLING:
+                machine_cancel(m);
+                machine_sampled(m);
+                break;
+        case MACHINE_WAKING:
+                if (m->is_retry_due)
+                        machine_ask_run(m);
+                else
+                        machine_handle(m, MACHINE_EVENT_FAILED);
+                break;
+        case MACHINE_CORRECTING:
+                if (m->step == 0)
+                        machine_correct_next(m, CORRECTION_NEXT_READ);
+                else {
+                        machine_cancel(m);
+                        machine_correct_next(m, correction_on_failure(&m->correction, now));
+                }
+                break;
+        case MACHINE_WATCHED:
+                machine_handle(m, MACHINE_EVENT_EXPIRED);
+                break;
+        default:
+                break;
+        }
+}

@@ -1,0 +1,144 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+
+/* The record of a cycle: what the history keeps and what suspendctl shows. */
+
+#include <json-c/json.h>
+#include "common/json-bounded.h"
+#include "common/time-util.h"
+#include "daemon/cycle.h"
+#include "daemon/plugin.h"
+
+#define RECORD_VERSION 1
+
+static void put(JsonObject *o, const char *key, JsonObject *value) {
+        (void) json_object_object_add(o, key, value);
+}
+
+static void put_string(JsonObject *o, const char *key, const char *s) {
+        put(o, key, s ? json_object_new_string(s) : NULL);
+}
+
+static void put_uint(JsonObject *o, const char *key, uint64_t v) {
+        put(o, key, json_object_new_uint64(v));
+}
+
+static void put_int(JsonObject *o, const char *key, int64_t v) {
+        put(o, key, json_object_new_int64(v));
+}
+
+static void put_bool(JsonObject *o, const char *key, bool v) {
+        put(o, key, json_object_new_boolean(v));
+}
+
+/* A value that may not be known: null then. */
+static void put_int_if(JsonObject *o, const char *key, bool is_known, int64_t v) {
+        put(o, key, is_known ? json_object_new_int64(v) : NULL);
+}
+
+static JsonObject *record_time(const CorrectionReport *t) {
+        JsonObject *o = json_object_new_object();
+
+        put_string(o, "verdict", correction_verdict_to_string(t->verdict));
+        put_int_if(o, "before_ns", t->is_before_known, t->before_ns);
+        put_int_if(o, "before_uncertainty_ns", t->is_before_known, t->before_uncertainty_ns);
+        put_int_if(o, "after_ns", t->is_after_known, t->after_ns);
+        put_int_if(o, "after_uncertainty_ns", t->is_after_known, t->after_uncertainty_ns);
+        put_uint(o, "tries", t->tries);
+        return o;
+}
+
+static const char *record_asked(const MachineReport *r) {
+        switch (r->asked) {
+        case SUSPENDD_ACT_SUSPEND:
+                return "suspend";
+        case SUSPENDD_ACT_PAUSE:
+                return "pause";
+        default:
+                return "nothing";
+        }
+}
+
+static const char *record_stood(const MachineReport *r) {
+        switch (r->stood) {
+        case SUSPENDD_STATE_SUSPENDED:
+                return "suspended";
+        case SUSPENDD_STATE_PAUSED:
+                return "paused";
+        default:
+                return NULL;
+        }
+}
+
+static JsonObject *record_machine(const Machine *m) {
+        const MachineReport *r = &m->report;
+        bool has_stood = record_stood(r), has_run = r->ran_after_usec != 0;
+        bool is_seen = r->stood == SUSPENDD_STATE_SUSPENDED;
+        JsonObject *o = json_object_new_object();
+
+        put_string(o, "id", m->id);
+        put_string(o, "name", m->name);
+        put_string(o, "uuid", m->uuid);
+        put_string(o, "plugin", m->plugin->api->name);
+        put_string(o, "mode", mode_to_string(m->policy.mode));
+        put_string(o, "asked", record_asked(r));
+        put_string(o, "stood", record_stood(r));
+        put_int_if(o, "stood_after_usec", has_stood, (int64_t) r->stood_after_usec);
+        put_int_if(o, "ran_after_usec", has_run, (int64_t) r->ran_after_usec);
+        put_int_if(o, "stopped_ns", has_run, r->stopped_ns);
+        put_int_if(o, "seen_ns", has_run, is_seen ? r->stopped_ns : 0);
+        put_int_if(o, "unseen_ns", has_run, is_seen ? 0 : r->stopped_ns);
+        put_bool(o, "late_suspend_undone", r->was_woken_late);
+        put_bool(o, "failed", r->is_failed);
+        put_string(o, "why", r->why);
+        put(o, "time", record_time(&r->time));
+        return o;
+}
+
+static JsonObject *record_stats(const CycleReport *r) {
+        JsonObject *o;
+
+        if (r->stats_before.success < 0 || r->stats_after.success < 0)
+                return NULL;
+        o = json_object_new_object();
+        put_int(o, "success", r->stats_after.success - r->stats_before.success);
+        put_int(o, "fail", r->stats_after.fail - r->stats_before.fail);
+        put_string(o, "last_failed_step", r->stats_after.last_failed_step);
+        return o;
+}
+
+char *cycle_record(const Cycle *c) {
+        _cleanup_json_ JsonObject *o = json_object_new_object();
+        const CycleReport *r = &c->report;
+        JsonObject *machines = json_object_new_array();
+        char stamp[TIME_STAMP_MAX];
+
+        put_int(o, "version", RECORD_VERSION);
+        put_uint(o, "number", r->number);
+        put_string(o, "id", r->id);
+        put_string(o, "kind", cycle_kind_to_string(r->kind));
+        put_string(o, "ended", r->ended);
+        put_string(o, "began", time_stamp_format(stamp, r->began.realtime_ns));
+        put_uint(o, "budget_usec", r->budget.total_usec);
+        put_int_if(o,
+                   "delay_max_usec",
+                   r->delay_max_usec != USEC_INFINITY,
+                   (int64_t) r->delay_max_usec);
+        put_bool(o, "protected", r->budget.is_protected);
+        put_int_if(o, "released_after_usec", r->is_released, (int64_t) r->released_after_usec);
+        put_bool(o, "overdue", r->is_overdue);
+        put_int(o, "slept_ns", r->slept_ns);
+        put_bool(o, "host_slept", r->host_slept);
+        put_int(o, "host_clock_stepped_ns", r->stepped_ns);
+        put(o, "suspend_stats", record_stats(r));
+        put_uint(o, "finished_after_usec", r->finished_after_usec);
+
+        LIST_FOREACH(i, &c->machines) {
+                const Machine *m = LIST_ENTRY(i, Machine, machines);
+
+                if (m->report.is_part)
+                        (void) json_object_array_add(machines, record_machine(m));
+        }
+        put(o, "machines", machines);
+        return strdup(json_object_to_json_string_ext(
+                        o, JSON_C_TO_STRING_PLAIN | JSON_C_TO_STRING_NOSLASHESCAPE));
+}

@@ -5,9 +5,9 @@ import os
 import re
 
 PUBLIC = {"src/plugins/plugin-api.h", "src/common/page-layout.h"}
-NO_LICENCE_LINE = ("LICENSE", ".gitignore", ".clang-format", ".clang-tidy", ".editorconfig")
-NO_COMMENTS = ("/corpus/", ".json")
-BLANKS_MATTER = ("/corpus/", ".patch", ".diff", "LICENSE")
+NO_LICENCE_LINE = (".gitignore", ".clang-format", ".clang-tidy", ".editorconfig")
+NO_COMMENTS = ("/corpus/", "/LICENSES/", ".json")
+BLANKS_MATTER = ("/corpus/", "/LICENSES/", ".patch", ".diff")
 
 # Who may include whom: path below src/ -> what its includes may begin with.
 LAYERS = [

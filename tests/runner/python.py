@@ -4,6 +4,7 @@
 import glob
 import json
 import os
+import signal
 import subprocess
 import sys
 import tempfile
@@ -14,6 +15,7 @@ from .results import FAILED, SKIPPED
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 FILE_TIMEOUT = 420
+CLEANUP_TIMEOUT = 30
 
 
 def files_in(folder):
@@ -46,6 +48,10 @@ def run_file(report, path, args, env):
                                  stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT,
                                  env=dict(os.environ, **env), start_new_session=True)
         in_time = wait_and_tell(child, events, report, FILE_TIMEOUT)
+        if not in_time:
+            # As if by hand, so that the test cleans up after itself.
+            child.send_signal(signal.SIGINT)
+            wait_and_tell(child, events, report, CLEANUP_TIMEOUT)
         process.end_group(child)
         output.seek(0)
         text = output.read().decode(errors="backslashreplace")

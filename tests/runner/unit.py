@@ -67,8 +67,11 @@ def run_one(test, manner):
         state = {0: PASSED, SKIP_CODE: SKIPPED}.get(code, FAILED)
         return [(test["name"], state, output if state != PASSED else "")]
 
-    outcomes = [("%s:%s" % (test["name"], name), PASSED if passed else FAILED, "" if passed else detail + "\n" + output)
-                for name, (passed, detail) in seen.items()]
+    outcomes = []
+    for name, (passed, detail) in seen.items():
+        outcomes.append(("%s:%s" % (test["name"], name), PASSED if passed else FAILED, "" if passed else detail + "\n" + output))
+        # What the program said is shown once.
+        output = output if passed else ""
     if planned != len(seen) or (code != 0) != any(x[1] == FAILED for x in outcomes):
         outcomes.append((test["name"], FAILED, output + "\n%d of %d tests seen, exit code %d"
                          % (len(seen), planned, code)))

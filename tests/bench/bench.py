@@ -1,0 +1,291 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""suspendd's figures against their floors, on real QEMUs and a fake logind on a private bus.
+
+Prints a table and writes BUILD/bench.json: a list of {name, value, unit, floor, ratio, n} with the
+limits they were held to. Values are medians; those with a floor are measured in turns with it on
+the same processes. Exits with 1 if a limit is exceeded, with 2 if a figure could not be had.
+"""
+
+import argparse
+import json
+import pathlib
+import shutil
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+
+import parts
+from parts import BenchError
+
+SLEEP_USEC = 700000
+MIB, KIB = 1024 * 1024, 1024
+
+
+class Result:
+    """One line of the table. The limit is on the ratio where there is a floor."""
+
+    def __init__(self, name, values, unit, floor=None, limit=None):
+        self.name, self.unit, self.n, self.limit = name, unit, len(values), limit
+        self.value = statistics.median(values)
+        self.floor = statistics.median(floor) if floor else None
+        self.ratio = self.value / self.floor if floor else None
+
+    @property
+    def is_over(self):
+        held = self.value if self.ratio is None else self.ratio
+        return self.limit is not None and held > self.limit
+
+    def as_json(self):
+        return {"name": self.name, "value": self.value, "unit": self.unit, "floor": self.floor,
+                "ratio": self.ratio, "n": self.n, "limit": self.limit, "ok": not self.is_over}
+
+    def as_row(self):
+        def number(x):
+            return "-" if x is None else "%.3g" % x if x < 100 else "%.0f" % x
+        verdict = "-" if self.limit is None else "OVER" if self.is_over else "ok"
+        return (self.name, number(self.value), self.unit, number(self.floor), number(self.ratio),
+                number(self.limit), str(self.n), verdict)
+
+
+def milliseconds(values):
+    return [ns / 1e6 for ns in values]
+
+
+class Stage:
+    """The bus, N machines, the floor and suspendd, all connected and at rest."""
+
+    def __init__(self, bench, count):
+        self.bench, self.count = bench, count
+        self.directory = pathlib.Path(tempfile.mkdtemp(prefix="suspendd-bench-"))
+        self.open = []
+
+    def __enter__(self):
+        build = self.bench.build
+        try:
+            self.bus = self._add(parts.Bus(build, self.directory))
+            self.machines = self._add(parts.Machines(self.directory, self.count))
+            self.floor = self._add(parts.Floor(build, self.machines.floor_pattern)) \
+                if self.count else None
+            if self.floor:
+                self.floor.act("cont")
+            self.daemon = self._add(
+                parts.Daemon(build, self.bus, self.directory, self.machines.directory))
+            self.daemon.wait_connected(self.count)
+            self.bus.call("WaitLocks", "u", 1)
+        except BaseException:
+            self.__exit__()
+            raise
+        return self
+
+    def _add(self, part):
+        self.open.append(part)
+        return part
+
+    def __exit__(self, *_):
+        for part in reversed(self.open):
+            part.close()
+        shutil.rmtree(self.directory, ignore_errors=True)
+
+    def floor_round(self):
+        """The floor alone: suspendd is connected and held, as the floor is in suspendd's turn."""
+        self.daemon.freeze()
+        stop, cont = self.floor.act("stop"), self.floor.act("cont")
+        self.daemon.thaw()
+        return stop, cont
+
+    def cycle_round(self):
+        """One host sleep: (true sent → lock let go, false sent → last RESUME), in ns."""
+        self.bus.call("WaitLocks", "u", 1)
+        self.daemon.settle()
+        self.floor.order("clear")
+        self.bus.call("Sleep", "t", SLEEP_USEC)
+        self.bus.wait_phase("asleep")
+        n = self.floor.count_seen("STOP")
+        self.floor.watch("RESUME")
+        last_ns = self.floor.last_seen()
+        self.bus.wait_phase("idle")
+        cycle = self.bus.cycle()
+        if n != self.count:
+            raise BenchError("the lock went while %d of %d stood" % (n, self.count))
+        if cycle["overrun"]:
+            raise BenchError("the lock was held too long")
+        return cycle["released_ns"] - cycle["sent_true_ns"], last_ns - cycle["sent_false_ns"]
+
+
+class Bench:
+    """The measurements, each a method that returns its results."""
+
+    def __init__(self, build, quick):
+        self.build, self.quick = build, quick
+
+    def runs(self, n):
+        return min(n, 5) if self.quick else n
+
+    def cycles(self, count, n):
+        """release_N and resume_N."""
+        release, resume, stops, conts = [], [], [], []
+        with Stage(self, count) as stage:
+            stage.floor_round()
+            stage.cycle_round()
+            for _ in range(self.runs(n)):
+                stop, cont = stage.floor_round()
+                released, resumed = stage.cycle_round()
+                stops.append(stop)
+                conts.append(cont)
+                release.append(released)
+                resume.append(resumed)
+            results = [
+                Result("release_%d" % count, milliseconds(release), "ms", milliseconds(stops),
+                       1.25),
+                Result("resume_%d" % count, milliseconds(resume), "ms", milliseconds(conts), 1.25),
+            ]
+            if count == 100:
+                results += self.script(stage, milliseconds(stops))
+        return results
+
+    def script(self, stage, stops):
+        """The usual answer: a sleep hook that asks one monitor after the other."""
+        stage.daemon.close()
+        stage.floor.close()
+        hook = pathlib.Path(__file__).with_name("hook.sh")
+        times = []
+        for _ in range(3):
+            for verb in ("stop", "cont"):
+                start = time.monotonic()
+                subprocess.run([hook, verb, stage.machines.directory], check=True,
+                               stdin=subprocess.DEVNULL, timeout=120)
+                if verb == "stop":
+                    times.append((time.monotonic() - start) * 1e3)
+        return [Result("script", times, "ms", stops)]
+
+    def cycles_100(self):
+        return self.cycles(100, 15)
+
+    def cycles_500(self):
+        return self.cycles(500, 9)
+
+    def isolation(self):
+        """When 64 healthy machines stood, with three bad ones beside them and without."""
+        with Stage(self, 64) as stage:
+            stage.bus.call("SetDelayMax", "t", 2000000)
+            alone, beside = [], []
+            stage.cycle_round()
+            for _ in range(self.runs(15)):
+                alone.append(self.stood(stage))
+                with parts.Fakes(self.build, stage.machines.directory, "bad0=hung", "bad1=flood",
+                                 "bad2=drip"):
+                    # a flooded daemon never rests: what it needs is to have taken them in
+                    time.sleep(1)
+                    beside.append(self.stood(stage))
+                stage.daemon.settle()
+        return [Result("isolation", milliseconds(beside), "ms", milliseconds(alone), 1.1)]
+
+    @staticmethod
+    def stood(stage):
+        """One cycle: when the last healthy machine stood after `true` was sent, in ns."""
+        stage.bus.call("WaitLocks", "u", 1)
+        stage.floor.watch("STOP")
+        stage.bus.call("Sleep", "t", SLEEP_USEC)
+        last_ns = stage.floor.last_seen()
+        stage.bus.wait_phase("asleep")
+        stage.floor.watch("RESUME")
+        stage.floor.last_seen()
+        stage.bus.wait_phase("idle")
+        cycle = stage.bus.cycle()
+        if cycle["overrun"]:
+            raise BenchError("the lock was held too long")
+        return last_ns - cycle["sent_true_ns"]
+
+    def idle(self):
+        """Wake-ups with 100 machines, memory without any and with 100."""
+        seconds = 10 if self.quick else 60
+        with Stage(self, 0) as stage:
+            stage.daemon.settle()
+            rss, pss = stage.daemon.memory()
+        with Stage(self, 100) as stage:
+            stage.daemon.settle()
+            before = stage.daemon.switches()
+            time.sleep(seconds)
+            wakeups = stage.daemon.switches() - before
+            rss_100 = stage.daemon.memory()[0]
+        return [
+            Result("idle_wakeups", [wakeups * 60 / seconds], "in 60 s", limit=0),
+            Result("idle_pss", [pss / MIB], "MiB", limit=1.3),
+            Result("idle_rss", [rss / MIB], "MiB", limit=3.8),
+            Result("rss_per_machine", [(rss_100 - rss) / 100 / KIB], "KiB", limit=24),
+        ]
+
+    def start(self):
+        """From exec to READY=1, in turns with a bare service."""
+        count = self.runs(25)
+        with Stage(self, 0) as stage:
+            stage.daemon.close()
+            result = subprocess.run(
+                [str(self.build.find("start")), str(count), *map(str, stage.daemon.argv), "--",
+                 str(self.build.find("bare"))], env=stage.daemon.env, check=False,
+                stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+                text=True)
+            if result.returncode != 0:
+                raise BenchError(result.stderr.strip()[-300:])
+        pairs = [tuple(map(int, line.split())) for line in result.stdout.splitlines()]
+        return [Result("start", milliseconds(a for a, _ in pairs), "ms",
+                       milliseconds(b for _, b in pairs), 1.5)]
+
+
+MEASUREMENTS = {
+    "start": Bench.start,
+    "idle": Bench.idle,
+    "isolation": Bench.isolation,
+    "cycles_100": Bench.cycles_100,
+    "cycles_500": Bench.cycles_500,
+}
+GIVES = {  # which measurement a single figure comes from
+    "release_100": "cycles_100", "resume_100": "cycles_100", "script": "cycles_100",
+    "release_500": "cycles_500", "resume_500": "cycles_500", "idle_wakeups": "idle",
+    "idle_pss": "idle", "idle_rss": "idle", "rss_per_machine": "idle",
+}
+
+
+def print_table(results):
+    rows = [("figure", "median", "unit", "floor", "ratio", "limit", "n", "")]
+    rows += [r.as_row() for r in results]
+    widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
+    for row in rows:
+        cells = [cell.ljust(w) if i in (0, 2) else cell.rjust(w)
+                 for i, (cell, w) in enumerate(zip(row, widths))]
+        print("  ".join(cells).rstrip())
+
+
+def main():
+    p = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    p.add_argument("--build", default="build", help="meson's build directory")
+    p.add_argument("--only", metavar="NAME", action="append", default=[],
+                   choices=sorted([*MEASUREMENTS, *GIVES]), help="one figure or measurement")
+    p.add_argument("--quick", action="store_true", help="fewer runs, no 500 machines")
+    args = p.parse_args()
+
+    names = [GIVES.get(name, name) for name in args.only] or \
+        [name for name in MEASUREMENTS if not (args.quick and name == "cycles_500")]
+    bench = Bench(parts.Build(args.build), args.quick)
+    results, failures = [], 0
+    for name in dict.fromkeys(names):
+        print("measuring %s ..." % name, file=sys.stderr, flush=True)
+        try:
+            results += MEASUREMENTS[name](bench)
+        except (BenchError, OSError, subprocess.SubprocessError) as e:
+            print("%s: %s" % (name, e), file=sys.stderr)
+            failures += 1
+
+    print_table(results)
+    out = bench.build.directory / "bench.json"
+    out.write_text(json.dumps([r.as_json() for r in results], indent=2) + "\n")
+    if failures:
+        return 2
+    return 1 if any(r.is_over for r in results) else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

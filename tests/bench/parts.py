@@ -1,0 +1,325 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""What a bench run is made of: a private bus with a fake logind, QEMUs, the floor, suspendd.
+
+Each part is a context manager that ends the processes it started. Nothing here measures.
+"""
+
+import json
+import os
+import pathlib
+import select
+import signal
+import socket
+import subprocess
+import time
+
+BUS_CONFIG = """<!DOCTYPE busconfig PUBLIC "-//freedesktop//DTD D-Bus Bus Configuration 1.0//EN"
+ "http://www.freedesktop.org/standards/dbus/1.0/busconfig.dtd">
+<busconfig>
+  <type>system</type>
+  <listen>unix:path={path}</listen>
+  <auth>EXTERNAL</auth>
+  <policy context="default">
+    <allow user="*"/><allow own="*"/><allow send_type="method_call"/><allow send_type="signal"/>
+    <allow send_requested_reply="true" send_type="method_return"/>
+    <allow send_requested_reply="true" send_type="error"/><allow receive_type="method_call"/>
+    <allow receive_type="method_return"/><allow receive_type="error"/>
+    <allow receive_type="signal"/>
+  </policy>
+</busconfig>
+"""
+CONTROL = ["org.suspendd.FakeLogin1", "/org/suspendd/FakeLogin1", "org.suspendd.FakeLogin1"]
+QEMU = ["qemu-system-x86_64", "-accel", "tcg", "-display", "none", "-nodefaults",
+        "-machine", "none", "-S"]
+
+
+class BenchError(Exception):
+    """A part did not do what the measurement needs: no figure, rather than a wrong one."""
+
+
+def wait_until(condition, seconds, what):
+    """Polls `condition` until it holds; raises after `seconds`."""
+    end = time.monotonic() + seconds
+    while not condition():
+        if time.monotonic() > end:
+            raise BenchError("waited %g s for %s" % (seconds, what))
+        time.sleep(0.01)
+
+
+def started(argv, **kwargs):
+    """Starts a process that does not outlive us."""
+    kwargs.setdefault("stdin", subprocess.DEVNULL)
+    return subprocess.Popen(["setpriv", "--pdeathsig", "KILL", *map(str, argv)], **kwargs)
+
+
+def ended(process, how=signal.SIGTERM):
+    """Ends a process that we started and waits until it is gone."""
+    if process.poll() is None:
+        process.send_signal(signal.SIGCONT)
+        process.send_signal(how)
+    try:
+        process.wait(10)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait(10)
+
+
+class Part:
+    """Something that is ended by leaving its `with`."""
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.close()
+
+
+class Build:
+    """Finds what meson has built, wherever it has put it."""
+
+    def __init__(self, directory):
+        self.directory = pathlib.Path(directory).resolve()
+
+    def find(self, name):
+        for path in sorted(self.directory.rglob(name)):
+            if path.is_file() and os.access(path, os.X_OK):
+                return path
+        raise BenchError("%s is not in %s: build it first" % (name, self.directory))
+
+    @property
+    def plugin_dir(self):
+        return self.find("qmp.so").parent
+
+
+class Bus(Part):
+    """A private system bus with the fake logind on it."""
+
+    def __init__(self, build, directory):
+        path = directory / "bus"
+        config = directory / "bus.conf"
+        config.write_text(BUS_CONFIG.format(path=path))
+        self.address = "unix:path=%s" % path
+        self.env = dict(os.environ, DBUS_SYSTEM_BUS_ADDRESS=self.address)
+        self.daemon = started(["dbus-daemon", "--config-file", config, "--nofork"])
+        wait_until(path.exists, 10, "the bus")
+        self.login1 = started([build.find("fake-login1")], env=self.env)
+        wait_until(lambda: self._try("Phase"), 10, "the fake logind")
+
+    def _busctl(self, *args, timeout=60):
+        return subprocess.run(
+            ["busctl", "--address=" + self.address, "--json=short", "--timeout=%g" % timeout,
+             *args], stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False)
+
+    def _try(self, name):
+        return self._busctl("get-property", *CONTROL, name).returncode == 0
+
+    def get(self, name):
+        """A property of the fake's test interface."""
+        result = self._busctl("get-property", *CONTROL, name)
+        if result.returncode != 0:
+            raise BenchError("%s: %s" % (name, result.stderr.strip()))
+        return json.loads(result.stdout)["data"]
+
+    def call(self, method, *args, timeout=60):
+        """A method of the fake's test interface; `args` as busctl takes them."""
+        result = self._busctl("call", *CONTROL, method, *map(str, args), timeout=timeout)
+        if result.returncode != 0:
+            raise BenchError("%s: %s" % (method, result.stderr.strip()))
+        return json.loads(result.stdout)["data"] if result.stdout.strip() else None
+
+    def cycle(self):
+        """The last cycle's stamps."""
+        return json.loads(self.get("LastCycle"))
+
+    def wait_phase(self, phase, seconds=30):
+        wait_until(lambda: self.get("Phase") == phase, seconds, "phase " + phase)
+
+    def close(self):
+        ended(self.login1)
+        ended(self.daemon)
+
+
+class Machines(Part):
+    """N real QEMUs without a guest, each with a monitor for suspendd and one for the floor."""
+
+    def __init__(self, directory, count):
+        self.directory, self.floor_pattern = directory / "vm", str(directory / "floor/*.sock")
+        self.directory.mkdir()
+        (directory / "floor").mkdir()
+        self.processes = []
+        for i in range(count):
+            self._start(directory, "vm%03d" % i)
+        wait_until(lambda: self._count(directory) == count, 120, "%d QEMUs" % count)
+
+    @staticmethod
+    def _count(directory):
+        return sum(1 for _ in (directory / "floor").glob("*.sock"))
+
+    def _start(self, directory, name):
+        self.processes.append(started([
+            *QEMU, "-name", name,
+            "-qmp", "unix:%s,server=on,wait=off" % (self.directory / (name + ".qmp")),
+            "-qmp", "unix:%s,server=on,wait=off" % (directory / "floor" / (name + ".sock"))]))
+        # two at a time: the starts compete with one another only
+        if len(self.processes) > 2:
+            before = len(self.processes) - 2
+            wait_until(lambda: self._count(directory) >= before, 60, "a QEMU")
+
+    def close(self):
+        for p in self.processes:
+            if p.poll() is None:
+                p.kill()
+        for p in self.processes:
+            p.wait(30)
+
+
+class Floor(Part):
+    """The C program that is the floor: acts on all machines, or watches somebody else do it."""
+
+    def __init__(self, build, pattern):
+        self.process = started([build.find("floor"), pattern], stdin=subprocess.PIPE,
+                               stdout=subprocess.PIPE, text=True, bufsize=1)
+        self.count = int(self._read()[1])
+
+    def _read(self, seconds=60):
+        if not select.select([self.process.stdout], [], [], seconds)[0]:
+            raise BenchError("the floor says nothing")
+        line = self.process.stdout.readline().split()
+        if not line:
+            raise BenchError("the floor has ended")
+        return line
+
+    def _result(self):
+        word, n, elapsed, last = self._read()
+        if word != "done" or int(n) != self.count:
+            raise BenchError("events of %s machines instead of %d" % (n, self.count))
+        return int(elapsed), int(last)
+
+    def order(self, line):
+        self.process.stdin.write(line + "\n")
+
+    def act(self, verb):
+        """Does `stop` or `cont` to all; how long it took in ns."""
+        self.order(verb)
+        return self._result()[0]
+
+    def watch(self, event):
+        self.order("watch " + event)
+        self._read()
+
+    def last_seen(self):
+        """When the last of the events came that watch() armed for."""
+        return self._result()[1]
+
+    def count_seen(self, event):
+        self.order("count " + event)
+        return int(self._read()[1])
+
+    def close(self):
+        ended(self.process)
+
+
+class Daemon(Part):
+    """suspendd on the private bus, watching one directory."""
+
+    def __init__(self, build, bus, directory, machines_dir):
+        run, state = directory / "run", directory / "state"
+        run.mkdir(exist_ok=True)
+        state.mkdir(exist_ok=True)
+        self.argv = daemon_argv(build, directory, machines_dir)
+        self.env = dict(bus.env, RUNTIME_DIRECTORY=str(run), STATE_DIRECTORY=str(state))
+        notify = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+        notify.bind(str(directory / "notify"))
+        notify.settimeout(60)
+        log = open(directory / "suspendd.log", "ab")
+        self.process = started(self.argv, stderr=log, stdout=log,
+                               env=dict(self.env, NOTIFY_SOCKET=str(directory / "notify")))
+        log.close()
+        try:
+            while b"READY=1" not in notify.recv(4096):
+                pass
+        except TimeoutError as e:
+            raise BenchError("suspendd does not get ready") from e
+        finally:
+            notify.close()
+            os.unlink(directory / "notify")
+
+    @property
+    def _proc(self):
+        return pathlib.Path("/proc/%d" % self.process.pid)
+
+    def switches(self):
+        """Context switches of all threads since the start."""
+        n = 0
+        for task in (self._proc / "task").iterdir():
+            for line in (task / "status").read_text().splitlines():
+                if line.split(":")[0].endswith("ctxt_switches"):
+                    n += int(line.split()[1])
+        return n
+
+    def memory(self):
+        """(rss, pss) in bytes."""
+        fields = {}
+        for line in (self._proc / "smaps_rollup").read_text().splitlines()[1:]:
+            words = line.split()
+            fields[words[0]] = int(words[1]) * 1024
+        return fields["Rss:"], fields["Pss:"]
+
+    def settle(self, seconds=60, still=0.3):
+        """Waits until the daemon has done nothing for a while."""
+        end = time.monotonic() + seconds
+        last, since = self.switches(), time.monotonic()
+        while time.monotonic() - since < still:
+            time.sleep(0.05)
+            now = self.switches()
+            if now != last:
+                last, since = now, time.monotonic()
+            if time.monotonic() > end:
+                raise BenchError("suspendd does not come to rest")
+
+    def wait_connected(self, count, seconds=120):
+        """Waits until it holds `count` sockets beside those it always has, and rests."""
+        def n_sockets():
+            n = 0
+            for fd in (self._proc / "fd").iterdir():
+                try:
+                    n += os.readlink(fd).startswith("socket:")
+                except FileNotFoundError:
+                    pass
+            return n
+        wait_until(lambda: n_sockets() >= count, seconds, "%d connections" % count)
+        self.settle()
+
+    def freeze(self):
+        self.process.send_signal(signal.SIGSTOP)
+
+    def thaw(self):
+        self.process.send_signal(signal.SIGCONT)
+        self.settle()
+
+    def close(self):
+        ended(self.process)
+
+
+def daemon_argv(build, directory, machines_dir):
+    """The command line of suspendd with a configuration that watches `machines_dir`."""
+    config = directory / "suspendd.conf"
+    config.write_text("[Plugin qmp]\nDirectory=%s\n" % machines_dir)
+    return [build.find("suspendd"), "--config", config, "--plugin-dir", build.plugin_dir]
+
+
+class Fakes(Part):
+    """qmp-fake with misbehaving machines in a directory."""
+
+    def __init__(self, build, directory, *specs):
+        self.process = started([build.find("qmp-fake"), "--dir", directory, *specs],
+                               stdout=subprocess.PIPE, text=True)
+        if self.process.stdout.readline() != "ready\n":
+            raise BenchError("qmp-fake does not start")
+        # its log of commands is of no use here, but must not fill the pipe
+        self.drain = started(["cat"], stdin=self.process.stdout, stdout=subprocess.DEVNULL)
+        self.process.stdout.close()
+
+    def close(self):
+        ended(self.process)
+        ended(self.drain)

@@ -1,0 +1,176 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include "cli/record.h"
+#include <inttypes.h>
+#include "cli/clean.h"
+
+#define STAMP \
+        { "WHEN", "began", FORMAT_STAMP, 0, NULL }
+
+static const Field summary_fields[] = {
+        { "CYCLE", "number", FORMAT_COUNT, FIELD_RIGHT, NULL },
+        STAMP,
+        { "KIND", "kind", FORMAT_TEXT, 0, NULL },
+        { "SLEPT", "slept_ns", FORMAT_SPAN_NS, FIELD_RIGHT, NULL },
+        { "RELEASED AFTER", "released_after_usec", FORMAT_SPAN_USEC, FIELD_RIGHT, NULL },
+        { "SUSPENDED", "suspended", FORMAT_COUNT, FIELD_RIGHT, NULL },
+        { "PAUSED", "paused", FORMAT_COUNT, FIELD_RIGHT, NULL },
+        { "FAILED", "failed", FORMAT_COUNT, FIELD_RIGHT, NULL },
+        { "WORST RESIDUAL",
+          "worst_residual_ns",
+          FORMAT_OFFSET_NS,
+          FIELD_RIGHT,
+          "worst_residual_uncertainty_ns" },
+        { "ENDED", "ended", FORMAT_STATE, 0, NULL },
+};
+
+static const Field head_fields[] = {
+        { "Cycle", "number", FORMAT_COUNT, 0, NULL },
+        { "Began", "began", FORMAT_STAMP, 0, NULL },
+        { "Kind", "kind", FORMAT_TEXT, 0, NULL },
+        { "Ended", "ended", FORMAT_STATE, 0, NULL },
+        { "Slept", "slept_ns", FORMAT_SPAN_NS, 0, NULL },
+        { "Lock released after", "released_after_usec", FORMAT_SPAN_USEC, 0, NULL },
+        { "Over budget", "overdue", FORMAT_YES_NO, 0, NULL },
+        { "Budget", "budget_usec", FORMAT_SPAN_USEC, 0, NULL },
+        { "logind waits", "delay_max_usec", FORMAT_LIMIT_USEC, 0, NULL },
+        { "Host clock stepped", "host_clock_stepped_ns", FORMAT_OFFSET_NS, 0, NULL },
+        { "Failed at", "suspend_stats.last_failed_step", FORMAT_TEXT, 0, NULL },
+        { "Finished after", "finished_after_usec", FORMAT_SPAN_USEC, 0, NULL },
+};
+
+static const Field machine_fields[] = {
+        { "NAME", "id", FORMAT_TEXT, FIELD_SHRINK, NULL },
+        { "ASKED", "asked", FORMAT_TEXT, 0, NULL },
+        { "STOOD", "stood", FORMAT_TEXT, 0, NULL },
+        { "AFTER", "stood_after_usec", FORMAT_SPAN_USEC, FIELD_RIGHT, NULL },
+        { "STOPPED", "stopped_ns", FORMAT_SPAN_NS, FIELD_RIGHT, NULL },
+        { "OFFSET BEFORE",
+          "time.before_ns",
+          FORMAT_OFFSET_NS,
+          FIELD_RIGHT,
+          "time.before_uncertainty_ns" },
+        { "RESIDUAL", "time.after_ns", FORMAT_OFFSET_NS, FIELD_RIGHT, "time.after_uncertainty_ns" },
+        { "TRIES", "time.tries", FORMAT_COUNT, FIELD_RIGHT, NULL },
+        { "CLOCK", "time.verdict", FORMAT_STATE, 0, NULL },
+        { "FAILED", "failed", FORMAT_YES_NO, 0, NULL },
+        { "WHY", "why", FORMAT_TEXT, FIELD_SHRINK, NULL },
+};
+
+/* What is kept of a record in its summary. */
+static const char *const kept[] = {
+        "number",
+        "id",
+        "kind",
+        "ended",
+        "began",
+        "budget_usec",
+        "slept_ns",
+        "host_slept",
+        "released_after_usec",
+        "overdue",
+        "finished_after_usec",
+};
+
+typedef struct Counts {
+        int64_t suspended, paused, failed;
+        bool has_residual;
+        int64_t worst_ns, worst_uncertainty_ns;
+} Counts;
+
+static void count_machine(Counts *counts, JsonObject *machine) {
+        const char *stood = json_text(machine, "stood");
+        int64_t after_ns, uncertainty_ns = 0;
+        JsonObject *clock;
+        bool failed;
+
+        counts->suspended += str_equal(stood, "suspended");
+        counts->paused += str_equal(stood, "paused");
+        counts->failed += json_get_bool(machine, "failed", &failed) >= 0 && failed;
+
+        if (json_get_object(machine, "time", &clock) < 0 ||
+            json_get_int64(clock, "after_ns", &after_ns) < 0)
+                return;
+        if (counts->has_residual && llabs(after_ns) <= llabs(counts->worst_ns))
+                return;
+
+        (void) json_get_int64(clock, "after_uncertainty_ns", &uncertainty_ns);
+        counts->has_residual = true;
+        counts->worst_ns = after_ns;
+        counts->worst_uncertainty_ns = uncertainty_ns;
+}
+
+static void count(JsonObject *record, Counts *ret) {
+        JsonObject *machines;
+
+        *ret = (Counts){ 0 };
+        if (json_get_array(record, "machines", &machines) < 0)
+                return;
+        for (size_t i = 0; i < json_object_array_length(machines); i++)
+                count_machine(ret, json_object_array_get_idx(machines, i));
+}
+
+JsonObject *record_summary(JsonObject *record) {
+        JsonObject *o = json_object_new_object(), *value;
+        Counts counts;
+
+        for (size_t i = 0; i < ARRAY_LEN(kept); i++)
+                if (json_object_object_get_ex(record, kept[i], &value))
+                        (void) json_object_object_add(o, kept[i], json_object_get(value));
+
+        count(record, &counts);
+        (void) json_object_object_add(o, "suspended", json_object_new_int64(counts.suspended));
+        (void) json_object_object_add(o, "paused", json_object_new_int64(counts.paused));
+        (void) json_object_object_add(o, "failed", json_object_new_int64(counts.failed));
+        value = counts.has_residual ? json_object_new_int64(counts.worst_ns) : NULL;
+        (void) json_object_object_add(o, "worst_residual_ns", value);
+        value = counts.has_residual ? json_object_new_int64(counts.worst_uncertainty_ns) : NULL;
+        (void) json_object_object_add(o, "worst_residual_uncertainty_ns", value);
+        return o;
+}
+
+int record_print_summaries(const Output *o, JsonObject *summaries) {
+        return output_table(o, summary_fields, ARRAY_LEN(summary_fields), summaries);
+}
+
+void record_print_head(const Output *o, JsonObject *record) {
+        output_sheet(o, head_fields, ARRAY_LEN(head_fields), record);
+}
+
+int record_print(const Output *o, JsonObject *record) {
+        JsonObject *machines;
+
+        record_print_head(o, record);
+        if (json_get_array(record, "machines", &machines) < 0 ||
+            json_object_array_length(machines) == 0)
+                return 0;
+
+        (void) putchar('\n');
+        return output_table(o, machine_fields, ARRAY_LEN(machine_fields), machines);
+}
+
+/* wrong? */
+
+static bool machine_is_wrong(JsonObject *machine) {
+        const char *verdict = "";
+        JsonObject *clock;
+        bool failed;
+
+        if (json_get_bool(machine, "failed", &failed) >= 0 && failed)
+                return true;
+        if (json_get_object(machine, "time", &clock) >= 0)
+                verdict = json_text(clock, "verdict");
+        return str_equal(verdict, "gave-up") || str_equal(verdict, "unreachable");
+}
+
+bool record_is_wrong(JsonObject *record) {
+        JsonObject *machines;
+
+        if (!str_equal(json_text(record, "ended"), "woke"))
+                return true;
+        if (json_get_array(record, "machines", &machines) < 0)
+                return false;
+        for (size_t i = 0; i < json_object_array_length(machines); i++)
+                if (machine_is_wrong(json_object_array_get_idx(machines, i)))
+                        return true;
+        return false;
+}

@@ -1,0 +1,18 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#pragma once
+
+/*
+ * Text Escapes
+ *
+ * What guests and VMMs call themselves reaches a bus that takes only UTF-8 and terminals that obey
+ * control characters. Clean text is valid UTF-8 without control characters and without what turns
+ * the direction of writing; all else is shown as \xNN, byte by byte.
+ */
+
+#include <stdbool.h>
+
+/* Whether @s can be shown and sent as it is. */
+bool text_is_clean(const char *s);
+
+/* A copy of @s made clean, to be freed by the caller. Returns: NULL without memory. */
+char *text_escape(const char *s);

@@ -1,0 +1,231 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include "plugins/qmp/channel.h"
+#include <errno.h>
+#include <sys/epoll.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+#include "common/time-util.h"
+
+#define UNSENT_MAX (64 * 1024)
+/* How long a peer that used its bytes up waits: until it may send some pieces again. */
+#define THROTTLE_USEC (USEC_PER_SEC / 2)
+
+struct Channel {
+        const ChannelOps *ops;
+        void *userdata;
+        int fd;
+        sd_event *event;
+        sd_event_source *io, *throttle;
+        LineReader reader;
+        char *unsent;
+        size_t unsent_size;
+        int64_t allowance_bytes;
+        uint64_t allowance_usec; /* when it was last counted */
+        bool *freed;             /* tells who is calling back that we are gone */
+};
+
+int channel_connect(const char *path, int *ret_fd) {
+        struct sockaddr_un address = { .sun_family = AF_UNIX };
+        _cleanup_close_ int fd = -1;
+
+        if (strlen(path) >= sizeof(address.sun_path))
+                return -ENAMETOOLONG;
+        memcpy(address.sun_path, path, strlen(path));
+        fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+        if (fd < 0)
+                return -errno;
+        if (connect(fd, (struct sockaddr *) &address, sizeof(address)) < 0)
+                return -errno;
+        *ret_fd = TAKE_FD(fd);
+        return 0;
+}
+
+static bool channel_on_line(const Line *line, void *userdata) {
+        Channel *c = userdata;
+        bool freed = false, *outer = c->freed;
+
+        c->freed = &freed;
+        c->ops->on_line(c->userdata, line);
+        if (freed) {
+                *outer = true;
+                return false;
+        }
+        c->freed = outer;
+        return true;
+}
+
+/* The peer's bytes are used up: what it has to say waits in its socket. */
+static int channel_on_throttle(sd_event_source *s, uint64_t usec, void *userdata) {
+        Channel *c = userdata;
+
+        (void) s;
+        (void) usec;
+        c->throttle = sd_event_source_unref(c->throttle);
+        (void) sd_event_source_set_enabled(c->io, SD_EVENT_ON);
+        return 0;
+}
+
+static void channel_throttle(Channel *c) {
+        int r;
+
+        r = sd_event_add_time_relative(
+                        c->event,
+                        &c->throttle,
+                        CLOCK_MONOTONIC,
+                        THROTTLE_USEC,
+                        1,
+                        channel_on_throttle,
+                        c);
+        if (r < 0)
+                return; /* rather loud than deaf */
+        (void) sd_event_source_set_description(c->throttle, c->ops->name);
+        (void) sd_event_source_set_enabled(c->io, SD_EVENT_OFF);
+}
+
+static void channel_account(Channel *c, size_t size) {
+        int64_t allowance = c->allowance_bytes;
+        uint64_t now_usec, passed_usec;
+
+        if (sd_event_now(c->event, CLOCK_MONOTONIC, &now_usec) < 0)
+                return;
+        passed_usec = MIN(now_usec - c->allowance_usec, 10 * USEC_PER_SEC);
+        c->allowance_usec = now_usec;
+        allowance += (int64_t) (passed_usec * CHANNEL_BYTES_PER_SEC / USEC_PER_SEC);
+        c->allowance_bytes = MIN(allowance, (int64_t) CHANNEL_BURST_BYTES) - (int64_t) size;
+        if (c->allowance_bytes < 0)
+                channel_throttle(c);
+}
+
+/* Returns: false if the channel is gone. */
+static bool channel_read(Channel *c) {
+        char piece[CHANNEL_TURN_BYTES];
+        bool freed = false;
+        ssize_t size;
+
+        size = recv(c->fd, piece, sizeof(piece), MSG_DONTWAIT);
+        if (size < 0 && (errno == EAGAIN || errno == EINTR))
+                return true;
+        if (size <= 0) {
+                c->ops->on_end(c->userdata, size < 0 ? -errno : 0);
+                return false;
+        }
+        channel_account(c, (size_t) size);
+        c->freed = &freed;
+        line_reader_feed(&c->reader, piece, (size_t) size, channel_on_line, c);
+        if (freed)
+                return false;
+        c->freed = NULL;
+        return true;
+}
+
+/* Returns: how much of @text the socket took; a negative errno. */
+static ssize_t channel_put(Channel *c, const char *text, size_t size) {
+        ssize_t sent = send(c->fd, text, size, MSG_NOSIGNAL | MSG_DONTWAIT);
+
+        if (sent >= 0)
+                return sent;
+        return errno == EAGAIN || errno == EINTR ? 0 : -errno;
+}
+
+static void channel_flush(Channel *c) {
+        ssize_t sent = channel_put(c, c->unsent, c->unsent_size);
+
+        /* of an error the reading side learns as well, and it may end the channel */
+        if (sent < 0)
+                sent = (ssize_t) c->unsent_size;
+        c->unsent_size -= (size_t) sent;
+        memmove(c->unsent, c->unsent + sent, c->unsent_size);
+        if (c->unsent_size > 0)
+                return;
+        free(TAKE_PTR(c->unsent));
+        (void) sd_event_source_set_io_events(c->io, EPOLLIN);
+}
+
+static int channel_on_io(sd_event_source *s, int fd, uint32_t events, void *userdata) {
+        Channel *c = userdata;
+
+        (void) s;
+        (void) fd;
+        if (events & (EPOLLIN | EPOLLHUP | EPOLLERR))
+                if (!channel_read(c))
+                        return 0;
+        if ((events & EPOLLOUT) && c->unsent)
+                channel_flush(c);
+        return 0;
+}
+
+int channel_new(sd_event *event, int fd, const ChannelOps *ops, void *userdata, Channel **ret) {
+        _cleanup_(channel_freep) Channel *c = calloc(1, sizeof(*c));
+        int r;
+
+        if (!c)
+                return -ENOMEM;
+        *c = (Channel){
+                .ops = ops,
+                .userdata = userdata,
+                .fd = -1,
+                .event = sd_event_ref(event),
+                .reader = LINE_READER_INIT(ops->line_max, ops->mark),
+                .allowance_bytes = CHANNEL_BURST_BYTES,
+        };
+        r = sd_event_add_io(event, &c->io, fd, EPOLLIN, channel_on_io, c);
+        if (r < 0)
+                return r;
+        (void) sd_event_source_set_description(c->io, ops->name);
+        (void) sd_event_source_set_priority(c->io, ops->priority);
+        c->fd = fd;
+        *ret = TAKE_PTR(c);
+        return 0;
+}
+
+Channel *channel_free(Channel *c) {
+        if (!c)
+                return NULL;
+        if (c->freed)
+                *c->freed = true;
+        sd_event_source_disable_unref(c->io);
+        sd_event_source_disable_unref(c->throttle);
+        sd_event_unref(c->event);
+        line_reader_done(&c->reader);
+        free(c->unsent);
+        if (c->fd >= 0)
+                (void) close(c->fd);
+        free(c);
+        return NULL;
+}
+
+static int channel_keep(Channel *c, const char *text, size_t size) {
+        char *unsent;
+
+        if (c->unsent_size + size > UNSENT_MAX)
+                return -ENOBUFS;
+        unsent = realloc(c->unsent, c->unsent_size + size);
+        if (!unsent)
+                return -ENOMEM;
+        memcpy(unsent + c->unsent_size, text, size);
+        c->unsent = unsent;
+        c->unsent_size += size;
+        return sd_event_source_set_io_events(c->io, EPOLLIN | EPOLLOUT);
+}
+
+int channel_send(Channel *c, const char *text, size_t size) {
+        ssize_t sent = 0;
+
+        if (!c->unsent)
+                sent = channel_put(c, text, size);
+        if (sent < 0)
+                return (int) sent;
+        if ((size_t) sent == size)
+                return 0;
+        return channel_keep(c, text + sent, size - (size_t) sent);
+}
+
+int channel_get_peer(Channel *c, pid_t *ret_pid) {
+        struct ucred peer;
+        socklen_t size = sizeof(peer);
+
+        if (getsockopt(c->fd, SOL_SOCKET, SO_PEERCRED, &peer, &size) < 0 || peer.pid <= 0)
+                return -ENODATA;
+        *ret_pid = peer.pid;
+        return 0;
+}

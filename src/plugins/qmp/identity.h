@@ -1,0 +1,43 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#pragma once
+
+/*
+ * Identity
+ *
+ * Who a machine is, by QEMU's own testimony and its process, and what in its hardware forbids a
+ * suspend. The process is part of it: a VM that was started anew is another machine.
+ *
+ * An Identity is embedded in its Vm.
+ */
+
+#include <sys/types.h>
+#include "common/json-bounded.h"
+#include "common/macro.h"
+#include "plugins/qmp/monitor.h"
+
+typedef void (*IdentityFn)(void *userdata);
+
+typedef struct Identity {
+        char *name; /* as QEMU was told it, or NULL */
+        char *uuid; /* or NULL */
+        char *run;  /* "PID.STARTTIME", "PID" where /proc does not show it, or NULL */
+        char *vmm;  /* "QEMU 7.2.22" */
+        bool no_wakeup;
+        const char *device, *device_found; /* static: what cannot be suspended with; last look's */
+        IdentityFn on_known;
+        void *userdata;
+} Identity;
+
+void identity_done(Identity *i);
+
+/* Finds out the process behind @m, which need not have greeted yet. */
+void identity_see_process(Identity *i, Monitor *m);
+
+/* Asks for all else, then calls on_known(). Returns: 0; -ENOMEM; as monitor_send(). */
+int identity_ask(Identity *i, Monitor *m, JsonObject *greeting);
+
+/* Looks at the devices again, then calls on_known(). Returns: as monitor_send(). */
+int identity_ask_devices(Identity *i, Monitor *m);
+
+/* A name for the machine behind the socket @path: "/run/vms/web.qmp" is web, "/run/web/qmp.sock" too. */
+int identity_name_from_path(const char *path, char **ret);

@@ -1,0 +1,234 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include "plugins/qmp/monitor.h"
+#include <errno.h>
+#include <inttypes.h>
+#include "plugins/qmp/channel.h"
+
+#define TEXT_MAX 256
+
+static const JsonLimits monitor_limits = {
+        .size_max = 256 * 1024,
+        .values_max = 16 * 1024,
+        .depth_max = 32,
+};
+
+typedef enum MonitorState {
+        MONITOR_CONNECTED, /* no word from QEMU yet */
+        MONITOR_GREETED,
+        MONITOR_READY,
+} MonitorState;
+
+struct Monitor {
+        const MonitorOps *ops;
+        void *userdata;
+        Channel *channel;
+        MonitorState state;
+        JsonObject *greeting;
+
+        /* a ring: first what is under way, then what waits; ids count up along it */
+        MonitorCommand commands[MONITOR_COMMANDS_MAX];
+        uint64_t first_id;
+        unsigned n_commands, n_in_flight;
+};
+
+static MonitorCommand *monitor_command(Monitor *m, unsigned i) {
+        return &m->commands[(m->first_id + i) % MONITOR_COMMANDS_MAX];
+}
+
+static int monitor_write(Monitor *m, const MonitorCommand *c, uint64_t id) {
+        char text[TEXT_MAX];
+        int n;
+
+        n = snprintf(text,
+                     sizeof(text),
+                     "{\"execute\":\"%s\",\"id\":%" PRIu64 "%s%s}\n",
+                     c->execute,
+                     id,
+                     c->arguments ? ",\"arguments\":" : "",
+                     c->arguments ? c->arguments : "");
+        if (n < 0 || (size_t) n >= sizeof(text))
+                return -EMSGSIZE;
+        return channel_send(m->channel, text, (size_t) n);
+}
+
+static int monitor_write_more(Monitor *m) {
+        while (m->n_in_flight < MIN(m->n_commands, (unsigned) MONITOR_IN_FLIGHT_MAX)) {
+                unsigned i = m->n_in_flight;
+                int r;
+
+                r = monitor_write(m, monitor_command(m, i), m->first_id + i);
+                if (r < 0)
+                        return r;
+                m->n_in_flight++;
+        }
+        return 0;
+}
+
+static int monitor_push(Monitor *m, const MonitorCommand *command) {
+        int r;
+
+        if (m->n_commands == MONITOR_COMMANDS_MAX)
+                return -EBUSY;
+        *monitor_command(m, m->n_commands++) = *command;
+        r = monitor_write_more(m);
+        if (r < 0 && m->n_in_flight < m->n_commands)
+                m->n_commands--;
+        return r;
+}
+
+int monitor_send(Monitor *m, const MonitorCommand *command) {
+        if (!m->channel || m->state < MONITOR_READY)
+                return -ENOTCONN;
+        return monitor_push(m, command);
+}
+
+bool monitor_cancel(Monitor *m, uint64_t tag) {
+        unsigned kept = m->n_in_flight, n = m->n_commands;
+
+        for (unsigned i = m->n_in_flight; i < m->n_commands; i++)
+                if (monitor_command(m, i)->tag != tag)
+                        *monitor_command(m, kept++) = *monitor_command(m, i);
+        m->n_commands = kept;
+        return kept < n;
+}
+
+/* Ends the connection; what follows on the line is not looked at. */
+static void monitor_fail(Monitor *m, int error, const char *why) {
+        m->channel = channel_free(m->channel);
+        m->ops->on_end(m->userdata, error, why);
+}
+
+static void monitor_on_capable(
+                void *userdata, uint64_t tag, JsonObject *value, int error, const char *why) {
+        Monitor *m = userdata;
+        _cleanup_json_ JsonObject *greeting = NULL;
+
+        (void) tag;
+        (void) value;
+        if (error < 0) {
+                monitor_fail(m, error, why);
+                return;
+        }
+        m->state = MONITOR_READY;
+        greeting = TAKE_PTR(m->greeting);
+        m->ops->on_ready(m->userdata, greeting);
+}
+
+static void monitor_on_greeting(Monitor *m, JsonObject *message) {
+        JsonObject *qmp;
+        int r;
+
+        if (json_get_object(message, "QMP", &qmp) < 0)
+                return; /* an event may stand before it */
+        m->state = MONITOR_GREETED;
+        m->greeting = json_object_get(message);
+        r =
+                        monitor_push(m,
+                                     &(const MonitorCommand){ .execute = "qmp_capabilities",
+                                                              .on_reply = monitor_on_capable,
+                                                              .userdata = m });
+        if (r < 0)
+                monitor_fail(m, r, "cannot write to the monitor");
+}
+
+/* QEMU's error classes are few and old; what is told apart is in the text. */
+static int monitor_error(JsonObject *error, const char **ret_why) {
+        const char *class;
+
+        if (json_get_string(error, "desc", ret_why) < 0)
+                *ret_why = NULL;
+        if (json_get_string(error, "class", &class) >= 0 && str_equal(class, "CommandNotFound"))
+                return -EOPNOTSUPP;
+        return -EIO;
+}
+
+/* QEMU answers in the order of the commands; an id that is not the first one's is not ours. */
+static void monitor_on_reply(Monitor *m, JsonObject *message) {
+        JsonObject *value = NULL, *failure;
+        const char *why = NULL;
+        MonitorCommand c;
+        int64_t id;
+        int error = 0;
+
+        if (m->n_in_flight == 0 || json_get_int64(message, "id", &id) < 0 ||
+            (uint64_t) id != m->first_id)
+                return;
+        if (json_get_object(message, "error", &failure) >= 0)
+                error = monitor_error(failure, &why);
+        else if (!json_object_object_get_ex(message, "return", &value))
+                return;
+        c = *monitor_command(m, 0);
+        m->first_id++;
+        m->n_commands--;
+        m->n_in_flight--;
+        (void) monitor_write_more(m); /* of an error the reading side learns as well */
+        if (c.on_reply)
+                c.on_reply(c.userdata, c.tag, value, error, why);
+}
+
+static void monitor_on_line(void *userdata, const Line *line) {
+        _cleanup_json_ JsonObject *message = NULL;
+        Monitor *m = userdata;
+        const char *event;
+        int r = -E2BIG;
+
+        if (line->text)
+                r = json_bounded_parse(line->text, line->size, &monitor_limits, &message);
+        if (r >= 0 && !json_object_is_type(message, json_type_object))
+                r = -EBADMSG;
+        if (r < 0) {
+                monitor_fail(m, r, json_bounded_error(r));
+                return;
+        }
+        if (json_get_string(message, "event", &event) >= 0) {
+                if (m->state == MONITOR_READY)
+                        m->ops->on_event(m->userdata, event, message);
+        } else if (m->state == MONITOR_CONNECTED)
+                monitor_on_greeting(m, message);
+        else
+                monitor_on_reply(m, message);
+}
+
+static void monitor_on_end(void *userdata, int error) {
+        monitor_fail(userdata, error, error < 0 ? strerror(-error) : "closed by QEMU");
+}
+
+static const ChannelOps monitor_channel_ops = {
+        .name = "qmp-monitor",
+        .line_max = 256 * 1024,
+        .mark = -1,
+        .priority = SD_EVENT_PRIORITY_NORMAL,
+        .on_line = monitor_on_line,
+        .on_end = monitor_on_end,
+};
+
+int monitor_new(sd_event *event, int fd, const MonitorOps *ops, void *userdata, Monitor **ret) {
+        _cleanup_(monitor_freep) Monitor *m = calloc(1, sizeof(*m));
+        int r;
+
+        if (!m)
+                return -ENOMEM;
+        *m = (Monitor){ .ops = ops, .userdata = userdata, .first_id = 1 };
+        r = channel_new(event, fd, &monitor_channel_ops, m, &m->channel);
+        if (r < 0)
+                return r;
+        *ret = TAKE_PTR(m);
+        return 0;
+}
+
+Monitor *monitor_free(Monitor *m) {
+        if (!m)
+                return NULL;
+        channel_free(m->channel);
+        json_object_putp(&m->greeting);
+        free(m);
+        return NULL;
+}
+
+bool monitor_is_greeted(const Monitor *m) {
+        return m->state >= MONITOR_GREETED;
+}
+
+int monitor_get_pid(Monitor *m, pid_t *ret_pid) {
+        return m->channel ? channel_get_peer(m->channel, ret_pid) : -ENODATA;
+}

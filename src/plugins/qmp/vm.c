@@ -1,0 +1,396 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include "plugins/qmp/vm.h"
+#include <errno.h>
+#include <syslog.h>
+#include "common/time-util.h"
+#include "plugins/qmp/channel.h"
+#include "plugins/qmp/vm-internal.h"
+
+/* QEMU greets in under 10 ms, unless it serves somebody else. */
+#define GREETING_USEC (300 * USEC_PER_MSEC)
+/* Then it may be in the middle of something. */
+#define ANSWERS_USEC (1500 * USEC_PER_MSEC)
+
+/* what the host is told */
+
+/* What stands against a suspend, whatever the agent says. */
+static const char *vm_no_suspend(const Vm *vm) {
+        if (vm->identity.no_wakeup)
+                return "QEMU cannot wake this machine from a suspend";
+        return vm->identity.device;
+}
+
+static const char *vm_no_agent(const Vm *vm, enum suspendd_act act) {
+        return vm->agent ? agent_why_not(vm->agent, act) : "no guest agent";
+}
+
+static void vm_describe(const Vm *vm, struct suspendd_machine_info *ret) {
+        const char *no_suspend = vm_no_suspend(vm);
+
+        *ret = (struct suspendd_machine_info){
+                .size = sizeof(*ret),
+                .name = vm->place.name      ? vm->place.name
+                        : vm->identity.name ? vm->identity.name
+                                            : vm->fallback_name,
+                .uuid = vm->identity.uuid,
+                .run = vm->identity.run,
+                .vmm = vm->identity.vmm,
+                .address = vm->place.path,
+        };
+        if (vm->trouble) {
+                for (int act = 0; act < SUSPENDD_ACT_MAX; act++)
+                        ret->why_not[act] = vm->trouble;
+                return;
+        }
+        ret->why_not[SUSPENDD_ACT_SUSPEND] = no_suspend ?: vm_no_agent(vm, SUSPENDD_ACT_SUSPEND);
+        if (vm->identity.no_wakeup)
+                ret->why_not[SUSPENDD_ACT_WAKE] = no_suspend;
+        ret->why_not[SUSPENDD_ACT_GET_TIME] = vm_no_agent(vm, SUSPENDD_ACT_GET_TIME);
+        ret->why_not[SUSPENDD_ACT_SET_TIME] = vm_no_agent(vm, SUSPENDD_ACT_SET_TIME);
+}
+
+static void vm_settle(Vm *vm) {
+        if (vm->settled)
+                return;
+        vm->settled = true;
+        vm->ops->on_settled(vm->userdata);
+}
+
+/* Announces the machine as it is known by now, in the place of what was announced before. */
+static void vm_announce(Vm *vm) {
+        struct suspendd_machine *machine = TAKE_PTR(vm->machine);
+        struct suspendd_machine_info info;
+        int r;
+
+        if (machine)
+                vm->host->machine_remove(machine);
+        if (vm->gone)
+                return;
+        vm_describe(vm, &info);
+        r = vm->host->machine_add(vm->host, vm, &info, &machine);
+        if (vm->gone) {
+                if (r >= 0)
+                        vm->host->machine_remove(machine);
+                return;
+        }
+        if (r < 0) {
+                vm->ops->on_end(vm->userdata, r, strerror(-r));
+                return;
+        }
+        vm->machine = machine;
+        vm_tell_state(vm, 0);
+        if (!vm->gone)
+                vm_settle(vm);
+}
+
+static int vm_on_change(sd_event_source *s, void *userdata) {
+        _cleanup_(vm_unrefp) Vm *vm = vm_ref(userdata);
+        struct suspendd_machine_info info;
+
+        (void) s;
+        vm->change = sd_event_source_disable_unref(vm->change);
+        if (!vm->machine)
+                return 0;
+        vm_describe(vm, &info);
+        vm->host->machine_change(vm->machine, &info);
+        return 0;
+}
+
+void vm_changed(Vm *vm) {
+        if (vm->change || !vm->machine)
+                return;
+        if (sd_event_add_defer(vm->host->event, &vm->change, vm_on_change, vm) >= 0)
+                (void) sd_event_source_set_description(vm->change, "qmp-vm-change");
+}
+
+void vm_tell_state(Vm *vm, int64_t boottime_ns) {
+        if (!vm->machine || !vm->known)
+                return;
+        vm_end_steps(vm);
+        if (vm->gone || !vm->machine)
+                return;
+        vm->host->machine_state(
+                        vm->machine,
+                        vm->run.state,
+                        vm->run.word[0] ? vm->run.word : NULL,
+                        boottime_ns);
+}
+
+/* the agent's connection */
+
+static void vm_on_agent_change(void *userdata) {
+        Vm *vm = userdata;
+
+        retry_reset(&vm->agent_retry);
+        vm_changed(vm);
+}
+
+static void vm_on_agent_end(void *userdata, int error) {
+        Vm *vm = userdata;
+
+        vm->host->log(vm->host,
+                      LOG_DEBUG,
+                      vm->machine,
+                      "Guest agent's socket closed: %s",
+                      strerror(-error));
+        vm->agent = agent_free(vm->agent);
+        vm_changed(vm);
+        (void) retry_soon(&vm->agent_retry, vm->host->event);
+}
+
+static const AgentOps vm_agent_ops = {
+        .on_change = vm_on_agent_change,
+        .on_done = vm_on_agent_done,
+        .on_time = vm_on_agent_time,
+        .on_end = vm_on_agent_end,
+};
+
+/* Another client's connection to the agent cannot be told from an agent that does not answer. */
+static void vm_open_agent(void *userdata) {
+        _cleanup_close_ int fd = -1;
+        Vm *vm = userdata;
+        int r;
+
+        if (vm->agent || !vm->place.agent_path)
+                return;
+        r = channel_connect(vm->place.agent_path, &fd);
+        if (r >= 0)
+                r = agent_new(vm->host->event, fd, &vm_agent_ops, vm, &vm->agent);
+        if (r >= 0) {
+                fd = -1;
+                vm_changed(vm);
+                return;
+        }
+        vm->host->log(vm->host,
+                      r == -ENOENT || r == -ECONNREFUSED ? LOG_DEBUG : LOG_WARNING,
+                      vm->machine,
+                      "Cannot connect to the guest agent at %s: %s",
+                      vm->place.agent_path,
+                      strerror(-r));
+        if (r == -ECONNREFUSED || r == -EAGAIN)
+                (void) retry_soon(&vm->agent_retry, vm->host->event);
+}
+
+void vm_look_for_agent(Vm *vm) {
+        if (!vm->known || vm->agent)
+                return;
+        retry_reset(&vm->agent_retry);
+        vm_open_agent(vm);
+}
+
+/* the monitor's events */
+
+static void vm_on_word(
+                void *userdata, uint64_t tag, JsonObject *value, int error, const char *why) {
+        _cleanup_(vm_unrefp) Vm *vm = vm_ref(userdata);
+        const char *word;
+
+        (void) tag;
+        vm->word_asked = false;
+        if (vm->word_again) {
+                vm->word_again = false;
+                vm_ask_word(vm, vm->stamp_boottime_ns);
+                return;
+        }
+        if (json_get_string(value, "status", &word) < 0) {
+                vm->host->log(vm->host,
+                              LOG_WARNING,
+                              vm->machine,
+                              "QEMU does not tell its run state: %s",
+                              error < 0 && why ? why : "no status in its answer");
+                word = NULL;
+        }
+        run_state_on_word(&vm->run, word);
+        vm->known = true;
+        if (vm->machine && !vm->trouble) {
+                vm_tell_state(vm, vm->stamp_boottime_ns);
+                return;
+        }
+        vm->patience = sd_event_source_disable_unref(vm->patience);
+        vm->trouble = NULL;
+        vm_open_agent(vm);
+        vm_announce(vm);
+}
+
+void vm_ask_word(Vm *vm, int64_t stamp_boottime_ns) {
+        vm->stamp_boottime_ns = stamp_boottime_ns;
+        if (vm->word_asked) {
+                vm->word_again = true;
+                return;
+        }
+        vm->word_asked = monitor_send(vm->monitor,
+                                      &(const MonitorCommand){ .execute = "query-status",
+                                                               .on_reply = vm_on_word,
+                                                               .userdata = vm }) >= 0;
+}
+
+/* Events that have nothing to do with the run state. Returns: false if it was none of them. */
+static bool vm_on_hardware_event(Vm *vm, const char *name) {
+        if (str_equal(name, "VSERPORT_CHANGE")) {
+                if (vm->agent)
+                        agent_probe(vm->agent);
+                else
+                        vm_look_for_agent(vm);
+                return true;
+        }
+        if (str_equal(name, "DEVICE_DELETED")) {
+                if (vm->known)
+                        (void) identity_ask_devices(&vm->identity, vm->monitor);
+                return true;
+        }
+        return false;
+}
+
+static void vm_on_event(void *userdata, const char *name, JsonObject *event) {
+        _cleanup_(vm_unrefp) Vm *vm = vm_ref(userdata);
+        RunVerdict verdict = run_state_on_event(&vm->run, name, event);
+
+        if (verdict == RUN_TELL)
+                vm_tell_state(vm, run_state_stamp(event));
+        else if (verdict == RUN_ASK)
+                vm_ask_word(vm, run_state_stamp(event));
+        else if (vm_on_hardware_event(vm, name))
+                return;
+        if (vm->gone || !vm->agent)
+                return;
+        if (str_equal(name, "RESUME") || str_equal(name, "WAKEUP"))
+                agent_revive(vm->agent);
+}
+
+static void vm_on_identity(void *userdata) {
+        Vm *vm = userdata;
+
+        if (vm->known)
+                vm_changed(vm);
+        else
+                vm_ask_word(vm, 0);
+}
+
+static void vm_on_ready(void *userdata, JsonObject *greeting) {
+        Vm *vm = userdata;
+        int r;
+
+        r = identity_ask(&vm->identity, vm->monitor, greeting);
+        if (r < 0)
+                vm->ops->on_end(vm->userdata, r, strerror(-r));
+}
+
+static void vm_on_monitor_end(void *userdata, int error, const char *why) {
+        Vm *vm = userdata;
+
+        vm->ops->on_end(vm->userdata, error, why);
+}
+
+static const MonitorOps vm_monitor_ops = {
+        .on_ready = vm_on_ready,
+        .on_event = vm_on_event,
+        .on_end = vm_on_monitor_end,
+};
+
+/* patience */
+
+static int vm_wait(Vm *vm, uint64_t usec);
+
+/* It is not known in time: it is announced as what is known. */
+static int vm_on_patience(sd_event_source *s, uint64_t usec, void *userdata) {
+        _cleanup_(vm_unrefp) Vm *vm = vm_ref(userdata);
+        bool greeted = monitor_is_greeted(vm->monitor);
+
+        (void) s;
+        (void) usec;
+        vm->patience = sd_event_source_disable_unref(vm->patience);
+        if (greeted && !vm->trouble && vm_wait(vm, ANSWERS_USEC) >= 0) {
+                vm->trouble = "monitor does not answer";
+                return 0;
+        }
+        if (!greeted)
+                vm->trouble = "monitor held by another client";
+        vm_announce(vm);
+        return 0;
+}
+
+static int vm_wait(Vm *vm, uint64_t usec) {
+        int r;
+
+        r = sd_event_add_time_relative(
+                        vm->host->event,
+                        &vm->patience,
+                        CLOCK_MONOTONIC,
+                        usec,
+                        1,
+                        vm_on_patience,
+                        vm);
+        if (r >= 0)
+                (void) sd_event_source_set_description(vm->patience, "qmp-vm-patience");
+        return r;
+}
+
+/* lifetime */
+
+int vm_new(const struct suspendd_host *host,
+           int fd,
+           const VmPlace *place,
+           const VmOps *ops,
+           void *userdata,
+           Vm **ret) {
+        _cleanup_(vm_freep) Vm *vm = calloc(1, sizeof(*vm));
+        int r;
+
+        if (!vm)
+                return -ENOMEM;
+        *vm = (Vm){
+                .n_refs = 1,
+                .host = host,
+                .place = *place,
+                .ops = ops,
+                .userdata = userdata,
+                .identity = { .on_known = vm_on_identity, .userdata = vm },
+                .agent_retry = { .fn = vm_open_agent, .userdata = vm },
+        };
+        r = identity_name_from_path(place->path, &vm->fallback_name);
+        if (r >= 0)
+                r = vm_wait(vm, GREETING_USEC);
+        if (r >= 0)
+                r = monitor_new(host->event, fd, &vm_monitor_ops, vm, &vm->monitor);
+        if (r < 0)
+                return r;
+        identity_see_process(&vm->identity, vm->monitor);
+        *ret = TAKE_PTR(vm);
+        return 0;
+}
+
+Vm *vm_free(Vm *vm) {
+        struct suspendd_machine *machine;
+
+        if (!vm)
+                return NULL;
+        vm->gone = true;
+        vm->monitor = monitor_free(vm->monitor);
+        vm->agent = agent_free(vm->agent);
+        retry_reset(&vm->agent_retry);
+        vm->patience = sd_event_source_disable_unref(vm->patience);
+        vm->change = sd_event_source_disable_unref(vm->change);
+        machine = TAKE_PTR(vm->machine);
+        if (machine)
+                vm->host->machine_remove(machine);
+        return vm_unref(vm);
+}
+
+void vm_abandon(Vm *vm) {
+        vm->machine = NULL;
+}
+
+Vm *vm_ref(Vm *vm) {
+        vm->n_refs++;
+        return vm;
+}
+
+Vm *vm_unref(Vm *vm) {
+        if (--vm->n_refs > 0)
+                return NULL;
+        identity_done(&vm->identity);
+        free(vm->fallback_name);
+        free(vm->wake_why);
+        free(vm);
+        return NULL;
+}

@@ -4,6 +4,7 @@
 import functools
 import os
 import subprocess
+import sys
 
 from .util import LabUnavailable
 
@@ -11,14 +12,16 @@ HERE = os.path.dirname(os.path.abspath(__file__))
 
 
 def _build(script, timeout):
-    """Runs a build script, whose last line of output is what it made."""
-    try:
-        done = subprocess.run([os.path.join(HERE, script)], stdout=subprocess.PIPE, text=True, timeout=timeout)
-    except subprocess.TimeoutExpired:
-        raise LabUnavailable("%s took more than %d s" % (script, timeout)) from None
-    if done.returncode or not done.stdout.strip():
-        raise LabUnavailable("%s failed, see above" % script)
-    return done.stdout.strip().splitlines()[-1]
+    """Runs a build script: what it says goes on to stderr as it comes, its last line of output is what it made."""
+    limited = ["timeout", "-k", "5", str(timeout), os.path.join(HERE, script)]
+    said = ""
+    with subprocess.Popen(limited, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        for said in process.stderr:
+            sys.stderr.write(said)
+        made = process.stdout.read().strip()
+    if process.returncode or not made:
+        raise LabUnavailable("%s: %s" % (script, said.strip() or "failed"))
+    return made.splitlines()[-1]
 
 
 @functools.lru_cache(None)

@@ -89,6 +89,19 @@ class HostTest(LabCase):
         self.assertEqual(found.stdout, b"")
 
 
+class Debian13HostTest(HostTest):
+    """The same with a newer systemd."""
+
+    root = "debian13"
+
+    def test_systemd_is_newer_and_a_machine_of_ours_is_a_process_there(self):
+        version = int(self.host.systemctl("--version").stdout.split()[1])
+        self.assertGreaterEqual(version, 257)
+        with Qemu(self.host.scratch, "bare", self.host, kind="none") as bare:
+            inner = int(self.host.run("pgrep", "-x", "-f", "qemu.* -name bare .*").stdout)
+            self.assertEqual(self.host.outer_pid(inner), bare.pid)
+
+
 class CleanupTest(LabCase):
     """What remains of a host that has ended: nothing."""
 

@@ -51,22 +51,38 @@ class Signals:
 
     def __init__(self, host):
         self.seen = []
+        self._listens = False
         self._changed = threading.Condition()
         self._process = host.popen(["busctl", "monitor", "--json=short",
                                     "--match=type='signal',interface='%s'" % LOGIN1[2]],
-                                   stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-        self._process.stderr.readline()  # "Monitoring bus message stream."
+                                   stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
+                                   text=True)
         self._reader = threading.Thread(target=self._read, daemon=True)
         self._reader.start()
+        try:
+            wait_for(lambda: self._probe(host), 10, "busctl monitor listens")
+        except LabError:
+            self.close()
+            raise
+
+    def _probe(self, host):
+        """Sends a signal of our own, which says that the watch has begun once it is seen."""
+        host.run("busctl", "emit", "/lab", LOGIN1[2], "LabProbe")
+        with self._changed:
+            return self._changed.wait_for(lambda: self._listens, 0.1)
 
     def _read(self):
         for line in self._process.stdout:
             message = json.loads(line)
             if message.get("type") != "signal" or message.get("interface") != LOGIN1[2]:
                 continue
-            data = message["payload"]["data"]
             with self._changed:
-                self.seen.append((message["member"], data[0] if data else None, message["timestamp-realtime"] / 1e6))
+                if message["member"] == "LabProbe":
+                    self._listens = True
+                else:
+                    data = message["payload"]["data"]
+                    self.seen.append((message["member"], data[0] if data else None,
+                                      message["timestamp-realtime"] / 1e6))
                 self._changed.notify_all()
 
     def find(self, name, argument, since=0):
@@ -86,7 +102,6 @@ class Signals:
         self._process.wait(5)
         self._reader.join(5)
         self._process.stdout.close()
-        self._process.stderr.close()
 
 
 class Host:

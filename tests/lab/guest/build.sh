@@ -8,6 +8,7 @@
 # The result is kept in ${XDG_CACHE_HOME:-~/.cache}/suspendd, under a name made
 # from everything that went into it, so that a change builds a new one.
 set -euo pipefail
+PATH=$PATH:/usr/sbin:/sbin
 
 here=$(cd "$(dirname "$0")" && pwd)
 cache=${XDG_CACHE_HOME:-$HOME/.cache}/suspendd
@@ -36,14 +37,20 @@ find_packages() {
 	[ -n "$(candidate qemu-guest-agent)" ] || die "apt knows no qemu-guest-agent"
 }
 
+hash_of_input() { sha256sum | cut -c 1-16; }
+
+own_input() { cat "$here"/build.sh "$here"/init.sh "$here"/systemctl.sh "$here"/guest-control.c /bin/busybox; }
+
 make_key() {
 	{
-		cat "$here"/build.sh "$here"/init.sh "$here"/systemctl.sh "$here"/guest-control.c
+		own_input
 		echo "$kernel $(candidate "$kernel")"
 		echo "qemu-guest-agent $(candidate qemu-guest-agent)"
-		sha256sum </bin/busybox
-	} | sha256sum | cut -c 1-16
+	} | hash_of_input
 }
+
+# Stands for all that, quickly: apt is only asked if its lists have changed since.
+make_quick_key() { { own_input; stat -c '%n %Y' /var/lib/apt/lists /var/lib/dpkg/status; } | hash_of_input; }
 
 # A dynamic program with all its libraries, at the same paths as here.
 put_program() {
@@ -100,6 +107,7 @@ build() {
 	echo "$kernel $(candidate "$kernel")" >"$out.new/key"
 	rm -rf "$out"
 	mv "$out.new" "$out"
+	find "$cache" -maxdepth 1 -name 'guest-*' -mtime +14 ! -path "$out" -exec rm -rf {} +
 }
 
 for tool in apt-get dpkg-deb cpio depmod modprobe xz "${CC:-gcc}"; do
@@ -111,7 +119,13 @@ ldd /bin/busybox >/dev/null 2>&1 && die "busybox-static is missing, /bin/busybox
 mkdir -p "$cache"
 exec 9>"$cache/guest.lock"
 flock -w 600 9 || die "another build holds the lock"
-find_packages
-out=$cache/guest-$(make_key)
-[ -e "$out/key" ] || { echo "building the guest image ($kernel)" >&2; build; }
+quick=$(make_quick_key)
+out=$(sed -n "s/^$quick //p" "$cache/guest.last" 2>/dev/null || true)
+if [ -z "$out" ] || [ ! -e "$out/key" ]; then
+	find_packages
+	out=$cache/guest-$(make_key)
+	[ -e "$out/key" ] || { echo "building the guest image ($kernel)" >&2; build; }
+	quick=$(make_quick_key)
+	echo "$quick $out" >"$cache/guest.last"
+fi
 echo "$out"

@@ -19,6 +19,7 @@ struct CyclePrivate {
         size_t n_slots;
         uint32_t last_step;
         unsigned depth; /* inside how many calls that move machines */
+        unsigned n_bugs; /* NEVER cells that were met */
         size_t n_in[MACHINE_STATE_MAX];
         uint64_t next_number;
         uint64_t rehearse_usec; /* how long the sleep of a rehearsal takes */

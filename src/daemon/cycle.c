@@ -107,6 +107,11 @@ size_t cycle_n_held(const Cycle *c) {
         return n;
 }
 
+bool cycle_is_urgent(const Cycle *c) {
+        return c->state == CYCLE_PREPARING ||
+               (c->state == CYCLE_RESTORING && c->private->n_in[MACHINE_WAKING] > 0);
+}
+
 /* beginning a cycle */
 
 static void cycle_new_report(Cycle *c, CycleKind kind) {
@@ -464,6 +469,7 @@ void cycle_handle(Cycle *c, CycleEvent event) {
                   cycle_event_to_string(event),
                   cycle_state_to_string(rule->next));
         if (rule->actions & CYCLE_NEVER) {
+                c->private->n_bugs++;
                 log_error("Bug: the cycle got %s in state %s; left as it is",
                           cycle_event_to_string(event),
                           cycle_state_to_string(c->state));
@@ -647,6 +653,7 @@ Cycle *cycle_free(Cycle *c) {
         if (c->private) {
                 /* Machines that end with us still stand, if they do: what is noted of them stays. */
                 c->private->journal = NULL;
+                c->private->is_enumerating = true;
                 LIST_FOREACH(i, &c->machines)
                 machine_free(LIST_ENTRY(i, Machine, machines));
                 free(c->private->notes);

@@ -127,6 +127,9 @@ Machine *cycle_find(Cycle *c, const char *id);
 /* How many machines stand because of us, or are on the way there or back. */
 size_t cycle_n_held(const Cycle *c);
 
+/* Whether somebody waits for us: logind for its lock, or a machine for being run again. */
+bool cycle_is_urgent(const Cycle *c);
+
 /* The cycle's record for the history: one JSON object, to be freed by the caller. */
 char *cycle_record(const Cycle *c);
 

@@ -281,6 +281,7 @@ void machine_handle(Machine *m, MachineEvent event) {
         if (rule->actions & MACHINE_NEVER) {
                 LogFields fields = machine_fields(m);
 
+                c->private->n_bugs++;
                 log_with(&fields,
                          LOG_ERR,
                          0,

@@ -1,0 +1,32 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#pragma once
+
+/*
+ * Manager, Inside
+ *
+ * What manager.c (lifetime, what happens outside) and manager-requests.c (what the bus asks for)
+ * share.
+ */
+
+#include "daemon/manager.h"
+
+struct ManagerPrivate {
+        sd_event_source *signals[3];
+        sd_event_source *timer; /* the engine's one deadline */
+        sd_event_source *quit_timer;
+        sd_event_source *chores; /* what can wait until nobody waits for us */
+        char *blocked_why;       /* what the block lock says; NULL: it is not asked for */
+        bool is_ready, is_quitting, is_reload_due;
+        bool is_lock_answered;
+        int lock_error;
+};
+
+/* Lets the chores run when nobody waits: block lock, readiness, status, a reload that is due. */
+void manager_chores(Manager *m);
+
+/* The policy of a machine from the configuration, the command, and what is remembered. */
+void manager_fill_policy(Manager *m, Machine *machine);
+
+/* Puts the configuration into force: limits, policies, the plugins' settings. */
+void manager_apply_config(Manager *m);
+int manager_load_plugin_settings(Manager *m, Plugin *p);

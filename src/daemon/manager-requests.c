@@ -1,0 +1,186 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+
+/* What the bus may ask of the Manager. */
+
+#include <errno.h>
+#include <systemd/sd-daemon.h>
+#include "common/time-util.h"
+#include "daemon/log.h"
+#include "daemon/manager-internal.h"
+
+#define REHEARSAL_MAX_USEC (3600 * USEC_PER_SEC)
+
+static Plugin *manager_find_plugin(Manager *m, const char *name) {
+        LIST_FOREACH(i, &m->plugins) {
+                Plugin *p = LIST_ENTRY(i, Plugin, plugins);
+
+                if (str_equal(p->api->name, name))
+                        return p;
+        }
+        return NULL;
+}
+
+void manager_fill_policy(Manager *m, Machine *machine) {
+        const char *distrust = runtime_state_distrust(m->runtime_state, machine->key);
+        Mode mode = runtime_state_mode(m->runtime_state, machine->name);
+
+        config_policy(m->config,
+                      machine->name,
+                      machine->uuid,
+                      &machine->policy,
+                      &machine->mode_source);
+        if (mode != MODE_INVALID) {
+                machine->policy.mode = mode;
+                machine->mode_source = "command";
+        }
+        if (distrust && str_replace(&machine->distrust, distrust) < 0)
+                (void) log_oom();
+}
+
+int manager_rehearse(Manager *m, uint64_t for_usec, const char **ret_why) {
+        int r;
+
+        if (for_usec > REHEARSAL_MAX_USEC) {
+                *ret_why = "a rehearsal takes an hour at most";
+                return -EINVAL;
+        }
+        r = cycle_rehearse(m->cycle, for_usec);
+        if (r < 0)
+                *ret_why = "a cycle is under way";
+        return r;
+}
+
+int manager_set_mode(Manager *m, Machine *machine, Mode mode, const char **ret_why) {
+        int r;
+
+        r = runtime_state_set_mode(m->runtime_state, machine->name, mode);
+        if (r < 0) {
+                *ret_why = "the mode cannot be stored";
+                return r;
+        }
+        LIST_FOREACH(i, &m->cycle->machines) {
+                Machine *other = LIST_ENTRY(i, Machine, machines);
+
+                if (!str_equal(other->name, machine->name))
+                        continue;
+                manager_fill_policy(m, other);
+                bus_api_machine_changed(m->bus_api, other);
+        }
+        manager_chores(m);
+        return 0;
+}
+
+int manager_sync(Manager *m, Machine *machine, const char **ret_why) {
+        int r = cycle_sync(m->cycle, machine);
+
+        if (r == -EBUSY)
+                *ret_why = "a cycle is under way";
+        else if (r == -EOPNOTSUPP)
+                *ret_why = machine->why_not[SUSPENDD_ACT_SET_TIME] ?: "the machine does not run";
+        return r;
+}
+
+int manager_register(Manager *m, const Registration *r, const char **ret_why) {
+        Plugin *p = manager_find_plugin(m, r->plugin);
+        int k;
+
+        if (!p || !p->api->register_machine) {
+                *ret_why = p ? "the plugin takes no machines by hand" : "no such plugin is loaded";
+                return -ENOENT;
+        }
+        k = p->api->register_machine(p->instance, r->name, r->address, r->agent, ret_why);
+        if (k < 0)
+                return k;
+        k = runtime_state_register(m->runtime_state, r);
+        if (k < 0) {
+                (void) p->api->unregister_machine(p->instance, r->address);
+                *ret_why = "the registration cannot be stored";
+        }
+        return k;
+}
+
+int manager_unregister(Manager *m, const char *plugin, const char *address, const char **ret_why) {
+        Plugin *p = manager_find_plugin(m, plugin);
+        int r;
+
+        if (!p || !p->api->unregister_machine) {
+                *ret_why = p ? "the plugin takes no machines by hand" : "no such plugin is loaded";
+                return -ENOENT;
+        }
+        r = p->api->unregister_machine(p->instance, address);
+        if (r < 0) {
+                *ret_why = "nothing is registered under that address";
+                return r;
+        }
+        return runtime_state_unregister(m->runtime_state, plugin, address);
+}
+
+int manager_load_plugin_settings(Manager *m, Plugin *p) {
+        const struct suspendd_setting *settings;
+        size_t n = config_plugin_settings(m->config, p->api->name, &settings);
+
+        return p->api->load ? p->api->load(p->instance, settings, n) : 0;
+}
+
+int manager_reload(Manager *m, const char **ret_why) {
+        _cleanup_(config_freep) Config *config = NULL;
+        Config *old;
+        int r;
+
+        if (m->cycle->state != CYCLE_IDLE) {
+                m->private->is_reload_due = true;
+                return 0;
+        }
+        m->private->is_reload_due = false;
+
+        (void) sd_notifyf(
+                        false,
+                        "RELOADING=1\nMONOTONIC_USEC=%llu",
+                        (unsigned long long) clock_now_usec(CLOCK_MONOTONIC));
+        r = config_load(m->options.config_file, &config);
+        if (r < 0)
+                *ret_why = "the configuration cannot be read; the old one stays";
+        else if (config->n_errors > 0) {
+                *ret_why = "the configuration has errors (see the log); the old one stays";
+                r = -EINVAL;
+        } else {
+                old = m->config;
+                m->config = TAKE_PTR(config);
+                manager_apply_config(m);
+                config_free(old);
+        }
+        (void) sd_notify(false, "READY=1");
+        return r;
+}
+
+void manager_status(const Manager *m, char *buf, size_t size) {
+        const Cycle *c = m->cycle;
+        char span[TIME_SPAN_MAX];
+        Budget budget;
+        int n;
+
+        budget_compute(&budget, c->delay_max_usec, c->cap_usec, c->suspend_share);
+        n = snprintf(buf, size, "%zu machine%s, ", c->n_machines, c->n_machines == 1 ? "" : "s");
+        if (n < 0 || (size_t) n >= size)
+                return;
+        buf += n;
+        size -= (size_t) n;
+
+        if (c->state != CYCLE_IDLE)
+                (void) snprintf(buf,
+                                size,
+                                "%s, %zu held",
+                                cycle_state_to_string(c->state),
+                                cycle_n_held(c));
+        else if (!inhibitor_is_held(m->delay_lock))
+                (void) snprintf(buf, size, "no lock: the host does not wait for us");
+        else if (!budget.is_protected)
+                (void) snprintf(buf, size, "unprotected: InhibitDelayMaxSec is 0");
+        else
+                (void) snprintf(buf,
+                                size,
+                                "lock held, budget %s%s%s",
+                                time_span_format(span, budget.total_usec),
+                                m->private->blocked_why ? "; sleep blocked: " : "",
+                                m->private->blocked_why ?: "");
+}

@@ -1,0 +1,673 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+
+#include "daemon/manager.h"
+#include <errno.h>
+#include <signal.h>
+#include <sys/stat.h>
+#include <systemd/sd-daemon.h>
+#include "common/time-util.h"
+#include "daemon/log.h"
+#include "daemon/manager-internal.h"
+#include "daemon/messages.h"
+
+#define BUS_NAME "org.suspendd1"
+#define LOCK_WHY "VMs are suspended or paused before the host sleeps"
+#define ASLEEP_DOUBT_USEC (10 * USEC_PER_SEC)
+#define QUIT_LIMIT_USEC (8 * USEC_PER_SEC)
+
+/* Signals and deadlines come before the bus, the bus before what plugins have to say. */
+enum {
+        PRIORITY_DEADLINE = SD_EVENT_PRIORITY_IMPORTANT - 10,
+        PRIORITY_BUS = SD_EVENT_PRIORITY_IMPORTANT,
+        PRIORITY_CHORES = SD_EVENT_PRIORITY_IDLE,
+};
+
+/* what the engine wants done */
+
+static void ops_now(void *userdata _unused_, ClockSample *ret) {
+        clock_sample_take(ret);
+}
+
+static void ops_stats(void *userdata _unused_, SuspendStats *ret) {
+        suspend_stats_read(ret);
+}
+
+static void ops_take_lock(void *userdata) {
+        Manager *m = userdata;
+        int r = inhibitor_take(m->delay_lock, LOCK_WHY);
+
+        if (r < 0 && r != -EALREADY)
+                (void) log_error_errno(r, "Cannot ask logind for a delay lock");
+}
+
+static void ops_let_go(void *userdata) {
+        Manager *m = userdata;
+
+        inhibitor_drop(m->delay_lock);
+}
+
+static void ops_arm(void *userdata, uint64_t usec) {
+        Manager *m = userdata;
+        int enabled = usec == USEC_INFINITY ? SD_EVENT_OFF : SD_EVENT_ONESHOT;
+
+        (void) sd_event_source_set_time(m->private->timer, usec);
+        (void) sd_event_source_set_enabled(m->private->timer, enabled);
+}
+
+static void manager_log_summary(const Manager *m) {
+        const CycleReport *r = &m->cycle->report;
+        size_t suspended = 0, paused = 0, failed = 0;
+        char slept[TIME_SPAN_MAX], released[TIME_SPAN_MAX];
+        LogFields fields = {
+                .message_id = SUSPENDD_MESSAGE_CYCLE_FINISHED,
+                .cycle_id = r->id,
+                .elapsed_usec = r->finished_after_usec,
+        };
+
+        LIST_FOREACH(i, &m->cycle->machines) {
+                const Machine *machine = LIST_ENTRY(i, Machine, machines);
+
+                suspended += machine->report.stood == SUSPENDD_STATE_SUSPENDED;
+                paused += machine->report.stood == SUSPENDD_STATE_PAUSED;
+                failed += machine->report.is_failed;
+                if (machine->report.is_failed)
+                        (void) log_full(
+                                        &(LogFields){
+                                                        .message_id = SUSPENDD_MESSAGE_MACHINE_FAILED,
+                                                        .cycle_id = r->id,
+                                                        .machine = machine->id,
+                                                        .plugin = machine->plugin->api->name,
+                                        },
+                                        LOG_WARNING,
+                                        0,
+                                        "Machine %s: %s",
+                                        machine->id,
+                                        machine->report.why);
+        }
+        (void) log_full(&fields,
+                        LOG_NOTICE,
+                        0,
+                        "Cycle %llu (%s) is over, %s: %zu suspended, %zu paused, %zu failed; lock let go after %s, slept %s",
+                        (unsigned long long) r->number,
+                        cycle_kind_to_string(r->kind),
+                        r->ended ?: "woke",
+                        suspended,
+                        paused,
+                        failed,
+                        time_span_format(released, r->released_after_usec),
+                        time_span_format(slept, (uint64_t) (r->slept_ns / NSEC_PER_USEC)));
+}
+
+static void manager_finish_cycle(Manager *m) {
+        _cleanup_free_ char *record = cycle_record(m->cycle);
+        int r;
+
+        manager_log_summary(m);
+        r = record ? history_append(m->history, m->cycle->report.number, record) : -ENOMEM;
+        if (r < 0)
+                (void) log_error_errno(r, "Cannot keep the record of this cycle");
+}
+
+static void ops_on_milestone(void *userdata, CycleMilestone milestone, Machine *machine) {
+        Manager *m = userdata;
+        const CycleReport *r = &m->cycle->report;
+        LogFields fields = { .cycle_id = r->id };
+
+        bus_api_milestone(m->bus_api, milestone, machine);
+        switch (milestone) {
+        case CYCLE_STARTED:
+                fields.message_id = SUSPENDD_MESSAGE_CYCLE_STARTED;
+                (void) log_full(&fields,
+                                LOG_INFO,
+                                0,
+                                "Cycle %llu (%s) begins",
+                                (unsigned long long) r->number,
+                                cycle_kind_to_string(r->kind));
+                break;
+        case CYCLE_LOCK_RELEASED:
+                fields.message_id = SUSPENDD_MESSAGE_LOCK_RELEASED;
+                fields.elapsed_usec = r->released_after_usec;
+                (void) log_full(&fields,
+                                r->is_overdue ? LOG_WARNING : LOG_INFO,
+                                0,
+                                r->is_overdue ? "Letting the host sleep; not all machines stand"
+                                              : "All machines stand; letting the host sleep");
+                break;
+        case CYCLE_FINISHED:
+                manager_finish_cycle(m);
+                break;
+        default:
+                break;
+        }
+        if (!cycle_is_urgent(m->cycle))
+                manager_chores(m);
+}
+
+static void ops_on_machine_added(void *userdata, Machine *machine) {
+        Manager *m = userdata;
+
+        (void) log_full(&(LogFields){ .machine = machine->id,
+                                      .plugin = machine->plugin->api->name },
+                        LOG_INFO,
+                        0,
+                        "Machine %s is here (%s)",
+                        machine->id,
+                        machine->vmm ?: machine->plugin->api->name);
+        bus_api_machine_added(m->bus_api, machine);
+        manager_chores(m);
+}
+
+static void ops_on_machine_removed(void *userdata, Machine *machine) {
+        Manager *m = userdata;
+
+        bus_api_machine_removed(m->bus_api, machine);
+        (void) runtime_state_set_distrust(m->runtime_state, machine->key, NULL);
+        (void) log_full(&(LogFields){ .machine = machine->id,
+                                      .plugin = machine->plugin->api->name },
+                        LOG_INFO,
+                        0,
+                        "Machine %s is gone",
+                        machine->id);
+        manager_chores(m);
+}
+
+static void ops_on_machine_changed(void *userdata, Machine *machine) {
+        Manager *m = userdata;
+
+        bus_api_machine_changed(m->bus_api, machine);
+        if (!cycle_is_urgent(m->cycle))
+                manager_chores(m);
+}
+
+static void ops_fill_policy(void *userdata, Machine *machine) {
+        manager_fill_policy(userdata, machine);
+}
+
+static void ops_on_distrust(void *userdata, Machine *machine) {
+        Manager *m = userdata;
+
+        (void) runtime_state_set_distrust(m->runtime_state, machine->key, machine->distrust);
+}
+
+static void ops_on_enumerated(void *userdata) {
+        Manager *m = userdata;
+
+        LIST_FOREACH(i, &m->plugins)
+        if (!LIST_ENTRY(i, Plugin, plugins)->is_enumerated)
+                return;
+        cycle_on_enumerated(m->cycle);
+        manager_chores(m);
+}
+
+static const CycleOps cycle_ops = {
+        .now = ops_now,
+        .stats = ops_stats,
+        .take_lock = ops_take_lock,
+        .let_go = ops_let_go,
+        .arm = ops_arm,
+        .on_milestone = ops_on_milestone,
+        .on_machine_added = ops_on_machine_added,
+        .on_machine_removed = ops_on_machine_removed,
+        .on_machine_changed = ops_on_machine_changed,
+        .fill_policy = ops_fill_policy,
+        .on_distrust = ops_on_distrust,
+        .on_enumerated = ops_on_enumerated,
+};
+
+/* what happens outside */
+
+static void on_sleep(void *userdata, bool start) {
+        Manager *m = userdata;
+
+        if (!start) {
+                login1_trust(m->login1);
+                cycle_handle(m->cycle, CYCLE_EVENT_WAKE);
+                return;
+        }
+        if (m->private->is_quitting)
+                return;
+        cycle_handle(m->cycle, CYCLE_EVENT_SLEEP);
+        (void) login1_query_delay_max(m->login1);
+}
+
+static void on_shutdown(void *userdata, bool start) {
+        Manager *m = userdata;
+
+        if (start)
+                cycle_handle(m->cycle, CYCLE_EVENT_SHUTDOWN);
+}
+
+static void on_not_sleeping(void *userdata) {
+        Manager *m = userdata;
+
+        cycle_handle(m->cycle, CYCLE_EVENT_NOT_SLEEPING);
+}
+
+static void on_delay_max(void *userdata, uint64_t usec) {
+        Manager *m = userdata;
+
+        if (usec == 0 && m->cycle->delay_max_usec != 0)
+                (void) log_full(&(LogFields){ .message_id = SUSPENDD_MESSAGE_UNPROTECTED },
+                                LOG_WARNING,
+                                0,
+                                "InhibitDelayMaxSec is 0: the host does not wait for its VMs");
+        cycle_set_delay_max(m->cycle, usec);
+        manager_chores(m);
+}
+
+static void on_present(void *userdata, bool present) {
+        Manager *m = userdata;
+
+        if (present)
+                (void) login1_query_delay_max(m->login1);
+        manager_chores(m);
+}
+
+static const Login1Ops login1_ops = {
+        .on_sleep = on_sleep,
+        .on_shutdown = on_shutdown,
+        .on_not_sleeping = on_not_sleeping,
+        .on_delay_max = on_delay_max,
+        .on_present = on_present,
+};
+
+static void on_clock_jump(void *userdata, int64_t slept_ns, int64_t stepped_ns) {
+        Manager *m = userdata;
+
+        /* A wake that nobody announces: suspend-then-hibernate sleeps again, a dead logind never says. */
+        if (slept_ns > 0 && m->cycle->state == CYCLE_SLEEPING)
+                login1_doubt(m->login1, ASLEEP_DOUBT_USEC);
+        cycle_on_clock_jump(m->cycle, stepped_ns);
+}
+
+static void on_delay_lock(Inhibitor *i _unused_, int error, void *userdata) {
+        Manager *m = userdata;
+
+        m->private->is_lock_answered = true;
+        if (error < 0 && error != m->private->lock_error)
+                (void) log_warning_errno(error, "logind gives us no delay lock; asking on");
+        m->private->lock_error = error;
+        bus_api_manager_changed(m->bus_api, "LockHeld");
+        manager_chores(m);
+}
+
+static void on_block_lock(Inhibitor *i _unused_, int error, void *userdata _unused_) {
+        if (error < 0)
+                (void) log_warning_errno(error, "logind gives us no block lock; asking on");
+}
+
+static int on_timer(sd_event_source *s _unused_, uint64_t usec _unused_, void *userdata) {
+        Manager *m = userdata;
+
+        cycle_on_timer(m->cycle);
+        return 0;
+}
+
+/* ending */
+
+static void manager_try_quit(Manager *m) {
+        if (m->private->is_quitting && cycle_n_held(m->cycle) == 0)
+                (void) sd_event_exit(m->event, 0);
+}
+
+static int on_quit_limit(sd_event_source *s _unused_, uint64_t usec _unused_, void *userdata) {
+        Manager *m = userdata;
+
+        log_error("%zu machines could not be run again in time; the next start tries again",
+                  cycle_n_held(m->cycle));
+        return sd_event_exit(m->event, 0);
+}
+
+static int on_signal(
+                sd_event_source *s _unused_, const struct signalfd_siginfo *si, void *userdata) {
+        Manager *m = userdata;
+        const char *why = NULL;
+        int r;
+
+        if (si->ssi_signo == SIGHUP) {
+                r = manager_reload(m, &why);
+                if (r < 0)
+                        (void) log_error_errno(r, "Not reloaded: %s", why ?: "");
+                return 0;
+        }
+        if (m->private->is_quitting)
+                return 0;
+
+        m->private->is_quitting = true;
+        (void) sd_notify(false, "STOPPING=1");
+        r = sd_event_add_time_relative(
+                        m->event,
+                        &m->private->quit_timer,
+                        CLOCK_MONOTONIC,
+                        QUIT_LIMIT_USEC,
+                        1,
+                        on_quit_limit,
+                        m);
+        if (r < 0)
+                return sd_event_exit(m->event, r);
+        (void) sd_event_source_set_description(m->private->quit_timer, "quit-limit");
+        cycle_handle(m->cycle, CYCLE_EVENT_QUIT);
+        manager_chores(m);
+        return 0;
+}
+
+/* chores */
+
+void manager_chores(Manager *m) {
+        if (m->private->chores)
+                (void) sd_event_source_set_enabled(m->private->chores, SD_EVENT_ONESHOT);
+}
+
+/* The block lock names the machines that block, so it is taken anew when they change. */
+static void manager_update_block(Manager *m) {
+        _cleanup_free_ char *why = NULL;
+
+        LIST_FOREACH(i, &m->cycle->machines) {
+                const Machine *machine = LIST_ENTRY(i, Machine, machines);
+                char *longer;
+
+                if (machine->policy.mode != MODE_BLOCK ||
+                    machine->run_state != SUSPENDD_STATE_RUNNING)
+                        continue;
+                if (asprintf(&longer, "%s%s%s", why ?: "VM ", why ? ", " : "", machine->name) < 0)
+                        return;
+                free(why);
+                why = longer;
+        }
+        if (str_equal(why, m->private->blocked_why))
+                return;
+
+        inhibitor_drop(m->block_lock);
+        free(m->private->blocked_why);
+        m->private->blocked_why = TAKE_PTR(why);
+        if (m->private->blocked_why) {
+                _cleanup_free_ char *text = NULL;
+
+                if (asprintf(&text, "%s runs and may not be stopped", m->private->blocked_why) >= 0)
+                        (void) inhibitor_take(m->block_lock, text);
+        }
+        bus_api_manager_changed(m->bus_api, "Blocking");
+}
+
+static int on_chores(sd_event_source *s _unused_, void *userdata) {
+        Manager *m = userdata;
+        struct ManagerPrivate *p = m->private;
+        const char *why;
+        char status[256];
+
+        manager_try_quit(m);
+        if (cycle_is_urgent(m->cycle))
+                return 0;
+        manager_update_block(m);
+        if (p->is_reload_due && m->cycle->state == CYCLE_IDLE && manager_reload(m, &why) < 0)
+                log_error("Not reloaded: %s", why);
+
+        if (!p->is_ready) {
+                LIST_FOREACH(i, &m->plugins)
+                if (!LIST_ENTRY(i, Plugin, plugins)->is_enumerated)
+                        return 0;
+                if (!p->is_lock_answered)
+                        return 0;
+                p->is_ready = true;
+                (void) sd_notify(false, "READY=1");
+        }
+        manager_status(m, status, sizeof(status));
+        (void) sd_notifyf(false, "STATUS=%s", status);
+        bus_api_manager_changed(m->bus_api, "Status");
+        return 0;
+}
+
+/* starting */
+
+static int manager_add_source(sd_event_source *s, int64_t priority, const char *description) {
+        (void) sd_event_source_set_description(s, description);
+        return sd_event_source_set_priority(s, priority);
+}
+
+static int manager_start_loop(Manager *m) {
+        static const int signals[] = { SIGTERM, SIGINT, SIGHUP };
+        struct ManagerPrivate *p = m->private;
+        int r;
+
+        r = sd_event_new(&m->event);
+        if (r < 0)
+                return r;
+        for (size_t i = 0; i < ARRAY_LEN(signals); i++) {
+                r = sd_event_add_signal(
+                                m->event,
+                                &p->signals[i],
+                                signals[i] | SD_EVENT_SIGNAL_PROCMASK,
+                                on_signal,
+                                m);
+                if (r < 0)
+                        return r;
+                (void) manager_add_source(p->signals[i], PRIORITY_DEADLINE, "signal");
+        }
+        r = sd_event_add_time(m->event, &p->timer, CLOCK_MONOTONIC, 0, 1, on_timer, m);
+        if (r < 0)
+                return r;
+        (void) sd_event_source_set_enabled(p->timer, SD_EVENT_OFF);
+        (void) manager_add_source(p->timer, PRIORITY_DEADLINE, "engine");
+
+        r = sd_event_add_defer(m->event, &p->chores, on_chores, m);
+        if (r < 0)
+                return r;
+        return manager_add_source(p->chores, PRIORITY_CHORES, "chores");
+}
+
+static int manager_open_files(Manager *m) {
+        _cleanup_free_ char *journal = NULL, *state = NULL, *history = NULL;
+        const ManagerOptions *o = &m->options;
+        int r;
+
+        if (asprintf(&journal, "%s/cycle", o->runtime_dir) < 0 ||
+            asprintf(&state, "%s/state.json", o->runtime_dir) < 0 ||
+            asprintf(&history, "%s/history", o->state_dir) < 0)
+                return log_oom();
+        if ((mkdir(o->runtime_dir, 0755) < 0 && errno != EEXIST) ||
+            (mkdir(o->state_dir, 0755) < 0 && errno != EEXIST))
+                return log_error_errno(
+                                -errno, "Cannot make %s or %s", o->runtime_dir, o->state_dir);
+
+        r = journal_open(journal, &m->journal);
+        if (r == -EBUSY)
+                return log_error_errno(r, "Another suspendd is at work (%s)", journal);
+        if (r < 0)
+                return log_error_errno(r, "Cannot open %s", journal);
+        r = runtime_state_open(state, &m->runtime_state);
+        if (r < 0)
+                return log_error_errno(r, "Cannot open %s", state);
+        r = history_open(history, m->config->history_max, m->config->history_size_max, &m->history);
+        if (r < 0)
+                return log_error_errno(r, "Cannot open %s", history);
+        return cycle_new(&cycle_ops, m, m->journal, history_next_number(m->history), &m->cycle);
+}
+
+static int manager_start_bus(Manager *m) {
+        int r;
+
+        r = sd_bus_open_system(&m->bus);
+        if (r < 0)
+                return log_error_errno(r, "Cannot connect to the system bus");
+        (void) sd_bus_set_exit_on_disconnect(m->bus, true);
+        r = sd_bus_attach_event(m->bus, m->event, PRIORITY_BUS);
+        if (r < 0)
+                return r;
+        r = bus_api_new(m, &m->bus_api);
+        if (r < 0)
+                return log_error_errno(r, "Cannot offer our objects on the bus");
+        r = sd_bus_request_name(m->bus, BUS_NAME, 0);
+        if (r < 0)
+                return log_error_errno(r, "Cannot own %s", BUS_NAME);
+
+        /* First the signal, then the lock, then the question: so nothing falls between. */
+        r = login1_new(m->bus, &login1_ops, m, &m->login1);
+        if (r < 0)
+                return log_error_errno(r, "Cannot listen to logind");
+        r = inhibitor_new(m->bus, "delay", on_delay_lock, m, &m->delay_lock);
+        if (r < 0)
+                return r;
+        return inhibitor_new(m->bus, "block", on_block_lock, m, &m->block_lock);
+}
+
+/* Machines that an earlier life held are met by an engine that knows whether the host sleeps. */
+static void manager_adopt(Manager *m) {
+        const JournalNote *notes;
+        size_t n = journal_notes(m->journal, &notes);
+        int is_preparing = false;
+
+        (void) sd_bus_get_property_trivial(
+                        m->bus,
+                        "org.freedesktop.login1",
+                        "/org/freedesktop/login1",
+                        "org.freedesktop.login1.Manager",
+                        "PreparingForSleep",
+                        NULL,
+                        'b',
+                        &is_preparing);
+        if (n == 0)
+                return;
+        (void) log_full(&(LogFields){ .message_id = SUSPENDD_MESSAGE_RECOVERED },
+                        LOG_NOTICE,
+                        0,
+                        "%zu machines were held when suspendd ended before; %s",
+                        n,
+                        is_preparing ? "the host is still asleep" : "running them again");
+        cycle_handle(m->cycle, is_preparing ? CYCLE_EVENT_ADOPT_ASLEEP : CYCLE_EVENT_ADOPT_AWAKE);
+}
+
+void manager_apply_config(Manager *m) {
+        m->cycle->cap_usec = m->config->budget_max_usec;
+        m->cycle->suspend_share = m->config->suspend_share;
+        m->cycle->time_limit_usec = m->config->time_limit_usec;
+        history_set_limits(m->history, m->config->history_max, m->config->history_size_max);
+        LIST_FOREACH(i, &m->cycle->machines) {
+                Machine *machine = LIST_ENTRY(i, Machine, machines);
+
+                manager_fill_policy(m, machine);
+                bus_api_machine_changed(m->bus_api, machine);
+        }
+        LIST_FOREACH(i, &m->plugins) {
+                Plugin *p = LIST_ENTRY(i, Plugin, plugins);
+                int r = manager_load_plugin_settings(m, p);
+
+                if (r < 0)
+                        (void) log_error_errno(
+                                        r, "Plugin %s cannot take its settings", p->api->name);
+        }
+        manager_chores(m);
+}
+
+static void manager_register_again(Manager *m, Plugin *p) {
+        const Registration *known;
+        size_t n = runtime_state_registrations(m->runtime_state, &known);
+        const char *why = NULL;
+        int r;
+
+        for (size_t i = 0; i < n; i++) {
+                if (!str_equal(known[i].plugin, p->api->name) || !p->api->register_machine)
+                        continue;
+                r = p->api->register_machine(
+                                p->instance, known[i].name, known[i].address, known[i].agent, &why);
+                if (r < 0)
+                        (void) log_warning_errno(
+                                        r,
+                                        "%s is not registered again: %s",
+                                        known[i].address,
+                                        why ?: "");
+        }
+}
+
+static void manager_load_plugins(Manager *m) {
+        struct suspendd_host host = cycle_host();
+        Plugin *p;
+
+        host.event = m->event;
+        for (char **name = m->config->plugins; name && *name; name++)
+                if (plugin_load(m->options.plugin_dir, *name, &host, m->cycle, &p) >= 0) {
+                        list_append(&m->plugins, &p->plugins);
+                        manager_register_again(m, p);
+                }
+        manager_apply_config(m);
+        ops_on_enumerated(m);
+}
+
+int manager_new(const ManagerOptions *options, Manager **ret) {
+        _cleanup_(manager_freep) Manager *m = NULL;
+        int r;
+
+        m = calloc(1, sizeof(*m));
+        if (!m)
+                return log_oom();
+        m->options = *options;
+        list_init(&m->plugins);
+        m->private = calloc(1, sizeof(*m->private));
+        if (!m->private)
+                return log_oom();
+
+        r = manager_start_loop(m);
+        if (r < 0)
+                return log_error_errno(r, "Cannot set up the event loop");
+        r = config_load(m->options.config_file, &m->config);
+        if (r < 0)
+                return log_error_errno(r, "Cannot read the configuration");
+        r = manager_open_files(m);
+        if (r < 0)
+                return r;
+        r = manager_start_bus(m);
+        if (r < 0)
+                return r;
+        r = clock_watch_new(m->event, on_clock_jump, m, &m->clock_watch);
+        if (r < 0)
+                return log_error_errno(r, "Cannot watch the clock");
+
+        *ret = TAKE_PTR(m);
+        return 0;
+}
+
+int manager_run(Manager *m) {
+        int r;
+
+        r = inhibitor_take(m->delay_lock, LOCK_WHY);
+        if (r < 0)
+                return log_error_errno(r, "Cannot ask logind for a delay lock");
+        manager_adopt(m);
+        (void) login1_query_delay_max(m->login1);
+        r = login1_start(m->login1);
+        if (r < 0)
+                return log_error_errno(r, "Cannot ask logind whether the host is about to sleep");
+        manager_load_plugins(m);
+
+        r = sd_event_loop(m->event);
+        return r < 0 ? log_error_errno(r, "The event loop failed") : r;
+}
+
+Manager *manager_free(Manager *m) {
+        if (!m)
+                return NULL;
+        cycle_free(m->cycle);
+        LIST_FOREACH(i, &m->plugins)
+        plugin_free(LIST_ENTRY(i, Plugin, plugins));
+        clock_watch_free(m->clock_watch);
+        inhibitor_free(m->block_lock);
+        inhibitor_free(m->delay_lock);
+        login1_free(m->login1);
+        bus_api_free(m->bus_api);
+        if (m->private) {
+                sd_event_source_disable_unref(m->private->chores);
+                sd_event_source_disable_unref(m->private->quit_timer);
+                sd_event_source_disable_unref(m->private->timer);
+                for (size_t i = 0; i < ARRAY_LEN(m->private->signals); i++)
+                        sd_event_source_disable_unref(m->private->signals[i]);
+                free(m->private->blocked_why);
+        }
+        history_free(m->history);
+        runtime_state_free(m->runtime_state);
+        journal_free(m->journal);
+        config_free(m->config);
+        sd_bus_flush_close_unref(m->bus);
+        sd_event_unref(m->event);
+        free(m->private);
+        free(m);
+        return NULL;
+}

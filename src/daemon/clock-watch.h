@@ -33,3 +33,6 @@ typedef struct SuspendStats {
 } SuspendStats;
 
 void suspend_stats_read(SuspendStats *ret);
+
+/* The same from another directory. */
+void suspend_stats_read_from(const char *directory, SuspendStats *ret);

@@ -46,13 +46,18 @@ int login1_start(Login1 *l);
 
 /* questions */
 
+/* Whether logind is on the bus. */
+bool login1_is_present(const Login1 *l);
+
 /* Reads InhibitDelayMaxUSec, asynchronously; it is marked constant and is not. */
 int login1_query_delay_max(Login1 *l);
 
 /*
  * Begins to doubt that a sleep is still under way: asks every 250 ms until the answer has been no for
  * @patience_usec without a break, then calls on_not_sleeping() once. It begins by itself, with no
- * patience, when logind's owner changes. A new call with less patience shortens it.
+ * patience, when logind's owner changes, and ends by itself with a PrepareForSleep. A new call with less
+ * patience shortens it. A no counts when it has held for 100 ms: a sleep service whose start logind
+ * asked for before it went is not yet at work.
  */
 void login1_doubt(Login1 *l, uint64_t patience_usec);
 void login1_trust(Login1 *l); /* ends the doubt */

@@ -124,41 +124,45 @@ class Host:
         self.pid = self._launcher = None
         self.ready_seconds = None
         self.cgroup = None
-        self._logs = itertools.count(1)
+        self._console = self.scratch.file("host.console")
 
     # life
 
     def start(self, timeout=15):
         """Starts it and waits until systemd says that it is up. LabUnavailable where that cannot be."""
-        if os.geteuid():
-            raise LabUnavailable("a host in namespaces needs root")
-        top = cgroup_top()
-        sweep_cgroups(top)
-        self.cgroup = os.path.join(top, "suspendd-lab-%d-%d" % (os.getpid(), next(self._numbers)))
-        run_folder = self.scratch.sub("host")
-        with open(self.scratch.file("host.console"), "ab") as console:
-            begin = time.monotonic()
-            self._launcher = subprocess.Popen(
-                DIES_WITH_PARENT + [ENTER, self.root, run_folder, self.cgroup] + self.binds,
-                stdin=subprocess.DEVNULL, stdout=console, stderr=console)
+        begin = time.monotonic()
         try:
-            self.pid = wait_for(self._find_init, timeout, "PID 1 of the host, see " + console.name)
+            self._launch()
+            self.pid = wait_for(self._find_init, timeout, "PID 1 of the host, see " + self._console)
             self.set_sleep(self.sleep)
             if self.inhibit_delay is not None:
                 self._write_inhibit_delay(self.inhibit_delay)
-            wait_for(self._is_up, timeout, "systemd up, see " + console.name, interval=0.03)
+            wait_for(self._is_up, timeout, "systemd up, see " + self._console, interval=0.03)
             if self.inhibit_delay is not None:
                 self.set_inhibit_delay(self.inhibit_delay)
-        except BaseException:
+        except BaseException as error:
+            self.scratch.keep |= not isinstance(error, LabUnavailable)
             self.stop()
             raise
         self.ready_seconds = time.monotonic() - begin
         return self
 
+    def _launch(self):
+        """Starts what becomes its PID 1."""
+        if os.geteuid():
+            raise LabUnavailable("a host in namespaces needs root")
+        top = cgroup_top()
+        sweep_cgroups(top)
+        self.cgroup = os.path.join(top, "suspendd-lab-%d-%d" % (os.getpid(), next(self._numbers)))
+        with open(self._console, "ab") as console:
+            self._launcher = subprocess.Popen(
+                DIES_WITH_PARENT + [ENTER, self.root, self.scratch.sub("host"), self.cgroup] + self.binds,
+                stdin=subprocess.DEVNULL, stdout=console, stderr=console)
+
     def _find_init(self):
         """The pid of systemd as this machine sees it, as soon as it is systemd."""
         if self._launcher.poll() is not None:
-            with open(self.scratch.file("host.console"), errors="replace") as f:
+            with open(self._console, errors="replace") as f:
                 raise LabUnavailable("no namespaces for a host here: " + f.read().strip()[-300:])
         for pid in children(self._launcher.pid):
             try:

@@ -98,7 +98,9 @@ void cycle_remove(Cycle *c, Machine *m) {
         c->private->n_in[m->state]--;
         c->private->slots[m->slot] = NULL;
         m->step = 0;
-        (void) cycle_note(c, m, JOURNAL_NOTE_NONE);
+        /* One that went out of reach may come back, and be ours to run again. */
+        if (m->run_state != SUSPENDD_STATE_UNKNOWN)
+                (void) cycle_note(c, m, JOURNAL_NOTE_NONE);
         list_unlink(&m->machines);
         c->n_machines--;
         cycle_leave(c);

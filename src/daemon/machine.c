@@ -326,37 +326,41 @@ static MachineEvent machine_event_of(const Machine *m) {
 
 /* What an earlier life of the daemon has noted, met with what the machine is seen to be. */
 static bool machine_adopt(Machine *m) {
-        bool is_awake = m->cycle->state != CYCLE_SLEEPING;
+        CycleState cycle = m->cycle->state;
+        bool is_awake = cycle == CYCLE_IDLE || cycle == CYCLE_RESTORING;
+        bool is_held = m->noted == JOURNAL_NOTE_HELD;
+        bool is_running = m->run_state == SUSPENDD_STATE_RUNNING;
         bool is_standing = m->run_state == SUSPENDD_STATE_SUSPENDED ||
-                           (m->run_state == SUSPENDD_STATE_PAUSED && m->noted == JOURNAL_NOTE_HELD);
+                           (m->run_state == SUSPENDD_STATE_PAUSED && is_held);
         LogFields fields = machine_fields(m);
 
         if (m->noted == JOURNAL_NOTE_NONE || m->state != MACHINE_IDLE || m->report.is_part)
                 return false;
+        m->is_suspend_owed = m->noted == JOURNAL_NOTE_WATCHED;
+        if (is_running && cycle == CYCLE_PREPARING)
+                return false; /* planned for as any other that comes late */
+
         m->report.is_part = true;
         m->report.could_time = true;
-        m->is_suspend_owed = m->noted == JOURNAL_NOTE_WATCHED;
-
         /* While a sleep is under way, a pause of the earlier life may still be on its way as well. */
-        if (is_standing || (!is_awake && m->noted == JOURNAL_NOTE_HELD)) {
+        if (is_standing || (is_running && is_held && cycle == CYCLE_SLEEPING)) {
                 machine_handle(m, MACHINE_EVENT_ADOPT);
                 machine_handle(m, machine_event_of(m));
-                if (is_awake) {
-                        log_with(&fields,
-                                 LOG_NOTICE,
-                                 0,
-                                 "Machine %s was left stopped; running it again",
-                                 m->name);
-                        machine_handle(m, MACHINE_EVENT_WAKE);
-                }
+                if (!is_awake)
+                        return true;
+                log_with(&fields,
+                         LOG_NOTICE,
+                         0,
+                         "Machine %s was left stopped; running it again",
+                         m->name);
+                machine_handle(m, MACHINE_EVENT_WAKE);
                 return true;
         }
-        if (m->run_state == SUSPENDD_STATE_RUNNING && is_awake)
-                machine_handle(m, MACHINE_EVENT_CORRECT);
-        else
-                m->is_suspend_owed = false;
+        m->is_suspend_owed &= is_running;
         (void) cycle_note(
                         m->cycle, m, m->is_suspend_owed ? JOURNAL_NOTE_WATCHED : JOURNAL_NOTE_NONE);
+        if (is_running && is_awake)
+                machine_handle(m, MACHINE_EVENT_CORRECT);
         return true;
 }
 

@@ -107,6 +107,10 @@ int manager_unregister(Manager *m, const char *plugin, const char *address, cons
                 *ret_why = p ? "the plugin takes no machines by hand" : "no such plugin is loaded";
                 return -ENOENT;
         }
+        if (m->cycle->state != CYCLE_IDLE) {
+                *ret_why = "a cycle is under way";
+                return -EBUSY; /* it may stand because of us */
+        }
         r = p->api->unregister_machine(p->instance, address);
         if (r < 0) {
                 *ret_why = "nothing is registered under that address";

@@ -109,9 +109,10 @@ struct suspendd_host {
                         int64_t boottime_ns);
 
         /*
-         * The machine is gone for good: its VMM has ended. One that is only out of reach keeps its place
-         * with a run state of UNKNOWN, for it may be ours to run again. No act comes for it any more and its steps are over. Not to be called
-         * from within an act on it.
+         * The machine is gone: no act comes for it any more and its steps are over. Its VMM has ended,
+         * unless the last state told of it is UNKNOWN: then it is only out of reach, and what we did to
+         * it is undone should that very run of it be announced again. Not to be called from within an
+         * act on it.
          */
         void (*machine_remove)(struct suspendd_machine *m);
 

@@ -53,6 +53,7 @@ static void entry_on_end(void *userdata, int error, const char *why) {
                 break;
         default:
                 entry_report(e, LOG_WARNING, error, "is broken", why);
+                vm_lose(e->vm);
                 retry_slowly(&e->retry, e->host->event);
         }
         e->vm = vm_free(e->vm);

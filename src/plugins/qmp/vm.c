@@ -376,6 +376,11 @@ Vm *vm_free(Vm *vm) {
         return vm_unref(vm);
 }
 
+void vm_lose(Vm *vm) {
+        if (vm->machine)
+                vm->host->machine_state(vm->machine, SUSPENDD_STATE_UNKNOWN, NULL, 0);
+}
+
 void vm_abandon(Vm *vm) {
         vm->machine = NULL;
 }

@@ -49,6 +49,9 @@ int vm_new(const struct suspendd_host *host,
 /* Removes the machine at the host. */
 Vm *vm_free(Vm *vm);
 
+/* Tells the host that it is out of reach, before it is freed with its VMM perhaps alive. */
+void vm_lose(Vm *vm);
+
 /* The host wants to hear of it no more: not even that it is gone. */
 void vm_abandon(Vm *vm);
 

@@ -205,7 +205,7 @@ static int channel_keep(Channel *c, const char *text, size_t size) {
         memcpy(unsent + c->unsent_size, text, size);
         c->unsent = unsent;
         c->unsent_size += size;
-        return sd_event_source_set_io_events(c->io, EPOLLIN | EPOLLOUT);
+        return MIN(sd_event_source_set_io_events(c->io, EPOLLIN | EPOLLOUT), 0);
 }
 
 int channel_send(Channel *c, const char *text, size_t size) {

@@ -92,7 +92,8 @@ static int discovery_enumerate(Discovery *d) {
                         d);
         if (r < 0)
                 return r;
-        return sd_event_source_set_description(d->enumeration, "qmp-enumeration");
+        (void) sd_event_source_set_description(d->enumeration, "qmp-enumeration");
+        return 0;
 }
 
 /* looking */
@@ -277,14 +278,16 @@ static const WatchOps discovery_watch_ops = {
 
 /* configuration */
 
-/* Drops the entries that the patterns want no more, or otherwise. */
+/* Drops the entries that the patterns want no more, or with another name. */
 static void discovery_weed(Discovery *d) {
         LIST_FOREACH(i, &d->entries) {
                 Entry *e = entry_from_link(i);
                 const Pattern *p = patterns_find(&d->patterns, entry_path(e));
 
-                if (!p || !entry_is_same(e, p->name, p->agent))
-                        discovery_drop(d, e);
+                if (p && entry_is_same(e, p->name, p->agent))
+                        continue;
+                entry_lose(e);
+                discovery_drop(d, e);
         }
 }
 

@@ -189,6 +189,11 @@ Entry *entry_free(Entry *e) {
         return NULL;
 }
 
+void entry_lose(Entry *e) {
+        if (e->vm)
+                vm_lose(e->vm);
+}
+
 void entry_abandon(Entry *e) {
         if (e->vm)
                 vm_abandon(e->vm);

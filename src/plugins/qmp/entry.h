@@ -34,6 +34,9 @@ int entry_new(const struct suspendd_host *host,
 /* Unlinks it and removes its machine. */
 Entry *entry_free(Entry *e);
 
+/* It is wanted no more, whether its VMM lives or not: as vm_lose(), before it is freed. */
+void entry_lose(Entry *e);
+
 /* The host wants to hear of its machine no more. */
 void entry_abandon(Entry *e);
 

@@ -1,0 +1,82 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#pragma once
+
+/*
+ * Fake Host
+ *
+ * Stands for suspendd's core before a plugin: records what it is told, and runs the loop until what a
+ * test waits for has come. Waiting ends after ten seconds, with a failed test.
+ */
+
+#include <stdbool.h>
+#include <systemd/sd-event.h>
+#include "plugins/plugin-api.h"
+
+#define FAKE_MACHINES_MAX 16
+#define FAKE_DONES_MAX 128
+#define FAKE_TEXT_MAX 128
+
+struct suspendd_machine {
+        struct FakeHost *fake;
+        void *vm;
+        bool is_there;
+        char name[FAKE_TEXT_MAX], uuid[FAKE_TEXT_MAX], run[FAKE_TEXT_MAX], vmm[FAKE_TEXT_MAX];
+        char why_not[SUSPENDD_ACT_MAX][FAKE_TEXT_MAX];
+        unsigned n_changes, n_states;
+        enum suspendd_run_state state;
+        char detail[FAKE_TEXT_MAX];
+        int64_t boottime_ns;
+};
+
+typedef struct FakeDone {
+        uint64_t step;
+        int result;
+        char why[FAKE_TEXT_MAX];
+        bool is_time;
+        struct suspendd_time time;
+} FakeDone;
+
+typedef struct FakeHost {
+        struct suspendd_host host;
+        struct suspendd_machine machines[FAKE_MACHINES_MAX];
+        size_t n_machines; /* announced so far, those that are gone among them */
+        FakeDone dones[FAKE_DONES_MAX];
+        size_t n_dones;
+        unsigned n_enumerated, n_warnings;
+        int add_error; /* what machine_add() answers */
+        void (*on_state)(struct FakeHost *f, struct suspendd_machine *m);
+} FakeHost;
+
+void fake_host_init(FakeHost *f);
+void fake_host_done(FakeHost *f);
+
+/* One turn of the loop, of at most @usec. */
+void fake_host_turn(FakeHost *f, uint64_t usec);
+
+/* Runs the loop for @usec. */
+void fake_host_spend(FakeHost *f, uint64_t usec);
+
+/* Runs the loop until @_condition holds. */
+#define FAKE_HOST_WAIT(_f, _condition)                                     \
+        do {                                                               \
+                uint64_t _until = fake_host_deadline();                    \
+                while (!(_condition)) {                                    \
+                        ck_assert_msg(fake_host_deadline_is_ahead(_until), \
+                                      "waited in vain for %s",             \
+                                      #_condition);                        \
+                        fake_host_turn((_f), 20000);                       \
+                }                                                          \
+        } while (false)
+
+uint64_t fake_host_deadline(void);
+bool fake_host_deadline_is_ahead(uint64_t usec);
+
+/* The machine of that name that is there, or NULL. */
+struct suspendd_machine *fake_host_find(FakeHost *f, const char *name);
+
+/* How many are there. */
+size_t fake_host_count(const FakeHost *f);
+
+/* How often @step was ended, and how the first time; NULL if not yet. */
+size_t fake_host_count_done(const FakeHost *f, uint64_t step);
+const FakeDone *fake_host_find_done(const FakeHost *f, uint64_t step);

@@ -3,27 +3,37 @@
 #include <stdint.h>
 #include "common/macro.h"
 
-/* Whether the character is one that D-Bus takes and a terminal shows. */
-static bool is_plain(uint32_t c) {
-        if (c < 0x20 || (c >= 0x7f && c <= 0x9f))
-                return false;
-        if (c == 0x200e || c == 0x200f || (c >= 0x2028 && c <= 0x202e) ||
-            (c >= 0x2066 && c <= 0x2069))
-                return false; /* ends of lines, and directions of writing */
+/* Whether UTF-8 has the character, and D-Bus takes it: sd-bus refuses those that are none at all. */
+static bool is_valid(uint32_t c) {
         if ((c >= 0xfdd0 && c <= 0xfdef) || (c & 0xfffe) == 0xfffe)
-                return false; /* no characters at all; sd-bus refuses them */
+                return false;
         return (c < 0xd800 || c > 0xdfff) && c <= 0x10ffff;
 }
 
-/* How many bytes the plain character at @s takes; 0 if there is none. */
-static size_t plain_size(const char *s) {
+/* Whether a terminal shows it; it does not show ends of lines and directions of writing. */
+static bool is_plain(uint32_t c) {
+        if (c < 0x20 || (c >= 0x7f && c <= 0x9f))
+                return false;
+        return c != 0x200e && c != 0x200f && !(c >= 0x2028 && c <= 0x202e) &&
+               !(c >= 0x2066 && c <= 0x2069);
+}
+
+/* How many bytes the first byte of a character says that it has; 0 if it is no first byte. */
+static size_t announced_size(unsigned char first) {
+        if (first < 0x80)
+                return 1;
+        if ((first & 0xe0) == 0xc0)
+                return 2;
+        if ((first & 0xf0) == 0xe0)
+                return 3;
+        return (first & 0xf8) == 0xf0 ? 4 : 0;
+}
+
+/* How many bytes the valid character at @s takes; 0 if there is none. */
+static size_t read_char(const char *s, uint32_t *ret) {
         static const uint32_t smallest[] = { 0, 0, 0x80, 0x800, 0x10000 };
         const unsigned char *u = (const unsigned char *) s;
-        size_t size = u[0] < 0x80             ? 1
-                      : (u[0] & 0xe0) == 0xc0 ? 2
-                      : (u[0] & 0xf0) == 0xe0 ? 3
-                      : (u[0] & 0xf8) == 0xf0 ? 4
-                                              : 0;
+        size_t size = announced_size(u[0]);
         uint32_t c;
 
         if (size == 0)
@@ -36,7 +46,18 @@ static size_t plain_size(const char *s) {
                 c = c << 6 | (u[i] & 0x3f);
         }
 
-        return c >= smallest[size] && is_plain(c) ? size : 0;
+        if (c < smallest[size] || !is_valid(c))
+                return 0;
+
+        *ret = c;
+        return size;
+}
+
+static size_t plain_size(const char *s) {
+        uint32_t c;
+        size_t n = read_char(s, &c);
+
+        return n > 0 && is_plain(c) ? n : 0;
 }
 
 bool text_is_clean(const char *s) {
@@ -76,4 +97,16 @@ char *text_escape(const char *s) {
 
         *p = '\0';
         return escaped;
+}
+
+void text_make_valid(char *s) {
+        uint32_t c;
+
+        while (*s) {
+                size_t n = read_char(s, &c);
+
+                if (n == 0)
+                        *s = '?';
+                s += MAX(n, (size_t) 1);
+        }
 }

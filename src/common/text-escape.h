@@ -16,3 +16,6 @@ bool text_is_clean(const char *s);
 
 /* A copy of @s made clean, to be freed by the caller. Returns: NULL without memory. */
 char *text_escape(const char *s);
+
+/* Puts a ? for each byte of @s that D-Bus does not take, in place: for JSON, where an escape would lie. */
+void text_make_valid(char *s);

@@ -171,12 +171,17 @@ static bool is_idle(const BusApi *b) {
 static int on_idle(sd_event_source *s, void *userdata) {
         BusApi *b = userdata;
 
+        if (cycle_is_urgent(b->manager->cycle))
+                return 0;
         if (send_news(b) || send_manager(b) || (is_idle(b) && send_machine(b)))
                 return sd_event_source_set_enabled(s, SD_EVENT_ONESHOT);
         return 0;
 }
 
+/* While somebody waits nothing is told; what ends the waiting is itself told of, and arms again. */
 static void arm(BusApi *b) {
+        if (b->manager->cycle && cycle_is_urgent(b->manager->cycle))
+                return;
         (void) sd_event_source_set_enabled(b->idle, SD_EVENT_ONESHOT);
 }
 
@@ -350,6 +355,8 @@ void bus_api_milestone(BusApi *b, CycleMilestone milestone, Machine *m) {
         case CYCLE_FINISHED:
                 n.word = c->report.ended ? c->report.ended : "";
                 n.record = cycle_record(c);
+                if (n.record)
+                        text_make_valid(n.record);
                 break;
         default:
                 return;

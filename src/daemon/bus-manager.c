@@ -226,7 +226,7 @@ static int method_get_history(sd_bus_message *message, void *userdata, sd_bus_er
         }
 
         while (records && records[first])
-                first++;
+                text_make_valid(records[first++]);
         for (; first > 0; first--) {
                 bytes += strlen(records[first - 1]);
                 if (bytes > HISTORY_BYTES_MAX)

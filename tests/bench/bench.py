@@ -90,29 +90,25 @@ class Stage:
         shutil.rmtree(self.directory, ignore_errors=True)
 
     def floor_round(self):
-        """The floor alone: suspendd is connected and held, as the floor is in suspendd's turn."""
+        """The floor alone, as suspendd is alone in its turn: (stop, cont) in ns, see Floor.act()."""
         self.daemon.freeze()
         stop, cont = self.floor.act("stop"), self.floor.act("cont")
         self.daemon.thaw()
         return stop, cont
 
     def cycle_round(self):
-        """One host sleep: (true sent → lock let go, false sent → last RESUME), in ns."""
+        """One host sleep; its stamps, and those of the last STOP and RESUME as QEMU tells them."""
         self.bus.call("WaitLocks", "u", 1)
-        self.daemon.settle()
         self.floor.order("clear")
-        self.bus.call("Sleep", "t", SLEEP_USEC)
-        self.bus.wait_phase("asleep")
-        n = self.floor.count_seen("STOP")
-        self.floor.watch("RESUME")
-        last_ns = self.floor.last_seen()
-        self.bus.wait_phase("idle")
-        cycle = self.bus.cycle()
-        if n != self.count:
-            raise BenchError("the lock went while %d of %d stood" % (n, self.count))
+        cycle = self.bus.sleep(SLEEP_USEC)
+        cycle["last_resume_ns"] = self.floor.wait_last("RESUME")
+        n, cycle["last_stop_ns"] = self.floor.last("STOP")
+        if n != self.count or cycle["last_stop_ns"] > cycle["released_ns"]:
+            raise BenchError("%d of %d stood, the last %d us after the lock went" % (
+                n, self.count, (cycle["last_stop_ns"] - cycle["released_ns"]) / 1000))
         if cycle["overrun"]:
             raise BenchError("the lock was held too long")
-        return cycle["released_ns"] - cycle["sent_true_ns"], last_ns - cycle["sent_false_ns"]
+        return cycle
 
 
 class Bench:
@@ -132,11 +128,12 @@ class Bench:
             stage.cycle_round()
             for _ in range(self.runs(n)):
                 stop, cont = stage.floor_round()
-                released, resumed = stage.cycle_round()
-                stops.append(stop)
-                conts.append(cont)
-                release.append(released)
-                resume.append(resumed)
+                cycle = stage.cycle_round()
+                stage.daemon.settle()
+                stops.append(stop[0])
+                conts.append(cont[1])
+                release.append(cycle["released_ns"] - cycle["sent_true_ns"])
+                resume.append(cycle["last_resume_ns"] - cycle["sent_false_ns"])
             results = [
                 Result("release_%d" % count, milliseconds(release), "ms", milliseconds(stops),
                        1.25),
@@ -177,7 +174,7 @@ class Bench:
                 alone.append(self.stood(stage))
                 with parts.Fakes(self.build, stage.machines.directory, "bad0=hung", "bad1=flood",
                                  "bad2=drip"):
-                    # a flooded daemon never rests: what it needs is to have taken them in
+                    # a flooded daemon never rests: it has a second to take them in
                     time.sleep(1)
                     beside.append(self.stood(stage))
                 stage.daemon.settle()
@@ -186,18 +183,8 @@ class Bench:
     @staticmethod
     def stood(stage):
         """One cycle: when the last healthy machine stood after `true` was sent, in ns."""
-        stage.bus.call("WaitLocks", "u", 1)
-        stage.floor.watch("STOP")
-        stage.bus.call("Sleep", "t", SLEEP_USEC)
-        last_ns = stage.floor.last_seen()
-        stage.bus.wait_phase("asleep")
-        stage.floor.watch("RESUME")
-        stage.floor.last_seen()
-        stage.bus.wait_phase("idle")
-        cycle = stage.bus.cycle()
-        if cycle["overrun"]:
-            raise BenchError("the lock was held too long")
-        return last_ns - cycle["sent_true_ns"]
+        cycle = stage.cycle_round()
+        return cycle["last_stop_ns"] - cycle["sent_true_ns"]
 
     def idle(self):
         """Wake-ups with 100 machines, memory without any and with 100."""

@@ -7,19 +7,20 @@
  * waiting for the event of each, without a parser. Every socket that matches the shell pattern is
  * connected once, at the start. On stdin:
  *
- *   stop | cont          acts, and prints "done N ELAPSED_NS LAST_NS": from before the first write to
- *                        the last STOP or RESUME event, and that event's CLOCK_MONOTONIC stamp
- *   watch STOP | RESUME  prints "armed" and then, as somebody else acts, the same line; the time
- *                        counts from "armed"
- *   clear                forgets the events up to now
- *   count STOP | RESUME  prints "count N": on how many monitors the event came since the last
- *                        command
+ *   stop | cont         acts, and prints "done N ELAPSED_NS LAST_NS": how many STOP or RESUME events
+ *                       came, the time from before the first write until the last had been read, and
+ *                       until QEMU's own stamp of the last
+ *   clear               forgets the events up to now
+ *   last STOP | RESUME  prints "last N LAST_NS": on how many monitors the event came since `clear`,
+ *                       and the last one's stamp by CLOCK_MONOTONIC: what somebody else has done, with
+ *                       nobody looking on meanwhile
  *
  * N is less than the number of sockets where the events were not complete after 30 s.
  */
 
 #include <errno.h>
 #include <glob.h>
+#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -136,58 +137,104 @@ static void floor_drain(Floor *f) {
         }
 }
 
-static void floor_await(Floor *f, const char *event, long long start_ns) {
-        struct epoll_event events[EVENTS_MAX];
+/* QEMU stamps its events by the wall clock, in microseconds */
+static long long number_after(const char *s, const char *end, const char *key) {
+        const char *p = memmem(s, (size_t) (end - s), key, strlen(key));
+
+        return p ? strtoll(p + strlen(key), NULL, 10) : 0;
+}
+
+/* CLOCK_REALTIME minus CLOCK_MONOTONIC, by the pair of readings least torn apart */
+static long long realtime_offset_ns(void) {
+        long long best_gap_ns = INT64_MAX, offset_ns = 0;
+
+        for (int i = 0; i < 8; i++) {
+                long long before_ns = now_ns(), after_ns;
+                struct timespec real;
+
+                (void) clock_gettime(CLOCK_REALTIME, &real);
+                after_ns = now_ns();
+                if (after_ns - before_ns >= best_gap_ns)
+                        continue;
+                best_gap_ns = after_ns - before_ns;
+                offset_ns = real.tv_sec * 1000000000LL + real.tv_nsec - (before_ns + after_ns) / 2;
+        }
+        return offset_ns;
+}
+
+/* Returns: the CLOCK_REALTIME stamp of @event in what was read; 0 if it is not there. */
+static long long monitor_find(const Monitor *m, const char *event) {
+        const char *hit = memmem(m->buffer, m->n, event, strlen(event)), *line;
+
+        if (!hit)
+                return 0;
+        line = memrchr(m->buffer, '\n', (size_t) (hit - m->buffer));
+        line = line ? line : m->buffer;
+        return number_after(line, hit, "\"seconds\": ") * 1000000000LL +
+               number_after(line, hit, "\"microseconds\": ") * 1000LL;
+}
+
+static size_t floor_find(const Floor *f, const char *event, long long *ret_last_ns) {
         long long last_ns = 0;
+        size_t n = 0;
+
+        for (size_t i = 0; i < f->n_monitors; i++) {
+                long long stamp_ns = monitor_find(&f->monitors[i], event);
+
+                n += stamp_ns != 0;
+                last_ns = stamp_ns > last_ns ? stamp_ns : last_ns;
+        }
+        *ret_last_ns = n > 0 ? last_ns - realtime_offset_ns() : 0;
+        return n;
+}
+
+/* Returns: whether the monitor's event was among what came now, for the first time. */
+static int monitor_take(Floor *f, Monitor *m, const char *event) {
+        if (monitor_read(m, MSG_DONTWAIT) == 0)
+                (void) epoll_ctl(f->epoll_fd, EPOLL_CTL_DEL, m->fd, NULL);
+        if (m->has_seen || !memmem(m->buffer, m->n, event, strlen(event)))
+                return 0;
+        m->has_seen = 1;
+        return 1;
+}
+
+static void floor_await(Floor *f, const char *event) {
+        struct epoll_event events[EVENTS_MAX];
         size_t n_seen = 0;
 
         while (n_seen < f->n_monitors) {
                 int n = epoll_wait(f->epoll_fd, events, EVENTS_MAX, TIMEOUT_MSEC);
 
                 if (n <= 0)
-                        break;
-                for (int i = 0; i < n; i++) {
-                        Monitor *m = events[i].data.ptr;
-
-                        if (monitor_read(m, MSG_DONTWAIT) == 0)
-                                (void) epoll_ctl(f->epoll_fd, EPOLL_CTL_DEL, m->fd, NULL);
-                        if (m->has_seen || !memmem(m->buffer, m->n, event, strlen(event)))
-                                continue;
-                        m->has_seen = 1;
-                        n_seen++;
-                        last_ns = now_ns();
-                }
+                        return;
+                for (int i = 0; i < n; i++)
+                        n_seen += (size_t) monitor_take(f, events[i].data.ptr, event);
         }
-        printf("done %zu %lld %lld\n", n_seen, n_seen > 0 ? last_ns - start_ns : 0, last_ns);
 }
 
 static void floor_act(Floor *f, const char *command, const char *event) {
-        long long start_ns;
+        long long start_ns, end_ns, last_ns;
+        size_t n;
 
         floor_drain(f);
         start_ns = now_ns();
         for (size_t i = 0; i < f->n_monitors; i++)
                 (void) send_text(f->monitors[i].fd, command);
-        floor_await(f, event, start_ns);
+        floor_await(f, event);
+        end_ns = now_ns();
+        n = floor_find(f, event, &last_ns);
+        printf("done %zu %lld %lld\n", n, end_ns - start_ns, last_ns - start_ns);
 }
 
-static void floor_watch(Floor *f, const char *event) {
-        floor_drain(f);
-        printf("armed\n");
-        floor_await(f, event, now_ns());
-}
+static void floor_last(Floor *f, const char *event) {
+        long long last_ns;
+        size_t n;
 
-static void floor_count(Floor *f, const char *event) {
-        size_t n_seen = 0;
-
-        for (size_t i = 0; i < f->n_monitors; i++) {
-                Monitor *m = &f->monitors[i];
-
-                while (monitor_read(m, MSG_DONTWAIT) > 0)
+        for (size_t i = 0; i < f->n_monitors; i++)
+                while (monitor_read(&f->monitors[i], MSG_DONTWAIT) > 0)
                         ;
-                n_seen += memmem(m->buffer, m->n, event, strlen(event)) != NULL;
-        }
-        printf("count %zu\n", n_seen);
+        n = floor_find(f, event, &last_ns);
+        printf("last %zu %lld\n", n, last_ns);
 }
 
 static void floor_obey(Floor *f, const char *line) {
@@ -195,14 +242,10 @@ static void floor_obey(Floor *f, const char *line) {
                 floor_act(f, "{\"execute\":\"stop\"}\n", "\"STOP\"");
         else if (strcmp(line, "cont") == 0)
                 floor_act(f, "{\"execute\":\"cont\"}\n", "\"RESUME\"");
-        else if (strcmp(line, "watch STOP") == 0)
-                floor_watch(f, "\"STOP\"");
-        else if (strcmp(line, "watch RESUME") == 0)
-                floor_watch(f, "\"RESUME\"");
-        else if (strcmp(line, "count STOP") == 0)
-                floor_count(f, "\"STOP\"");
-        else if (strcmp(line, "count RESUME") == 0)
-                floor_count(f, "\"RESUME\"");
+        else if (strcmp(line, "last STOP") == 0)
+                floor_last(f, "\"STOP\"");
+        else if (strcmp(line, "last RESUME") == 0)
+                floor_last(f, "\"RESUME\"");
         else if (strcmp(line, "clear") == 0)
                 floor_drain(f);
         else

@@ -29,6 +29,7 @@ BUS_CONFIG = """<!DOCTYPE busconfig PUBLIC "-//freedesktop//DTD D-Bus Bus Config
 </busconfig>
 """
 CONTROL = ["org.suspendd.FakeLogin1", "/org/suspendd/FakeLogin1", "org.suspendd.FakeLogin1"]
+QUIET_USEC = 200000
 QEMU = ["qemu-system-x86_64", "-accel", "tcg", "-display", "none", "-nodefaults",
         "-machine", "none", "-S"]
 
@@ -131,6 +132,16 @@ class Bus(Part):
         """The last cycle's stamps."""
         return json.loads(self.get("LastCycle"))
 
+    def sleep(self, sleep_usec):
+        """One host sleep, with nothing of ours running while it begins or ends; its stamps."""
+        self.call("SleepIn", "tt", QUIET_USEC, sleep_usec)
+        time.sleep(QUIET_USEC / 1e6 + 0.45)
+        self.wait_phase("asleep")
+        end_ns = self.cycle()["asleep_ns"] + sleep_usec * 1000
+        time.sleep(max(0, end_ns - time.monotonic_ns()) / 1e9 + 0.5)
+        self.wait_phase("idle")
+        return self.cycle()
+
     def wait_phase(self, phase, seconds=30):
         wait_until(lambda: self.get("Phase") == phase, seconds, "phase " + phase)
 
@@ -189,31 +200,27 @@ class Floor(Part):
             raise BenchError("the floor has ended")
         return line
 
-    def _result(self):
-        word, n, elapsed, last = self._read()
-        if word != "done" or int(n) != self.count:
-            raise BenchError("events of %s machines instead of %d" % (n, self.count))
-        return int(elapsed), int(last)
-
     def order(self, line):
         self.process.stdin.write(line + "\n")
 
     def act(self, verb):
-        """Does `stop` or `cont` to all; how long it took in ns."""
+        """Does `stop` or `cont` to all: (ns until all events were read, ns until the last's stamp)."""
         self.order(verb)
-        return self._result()[0]
+        _, n, elapsed, last = self._read()
+        if int(n) != self.count:
+            raise BenchError("%s: events of %s machines instead of %d" % (verb, n, self.count))
+        return int(elapsed), int(last)
 
-    def watch(self, event):
-        self.order("watch " + event)
-        self._read()
+    def last(self, event):
+        """What somebody else did since `clear`: (machines, CLOCK_MONOTONIC ns of the last event)."""
+        self.order("last " + event)
+        _, n, last = self._read()
+        return int(n), int(last)
 
-    def last_seen(self):
-        """When the last of the events came that watch() armed for."""
-        return self._result()[1]
-
-    def count_seen(self, event):
-        self.order("count " + event)
-        return int(self._read()[1])
+    def wait_last(self, event, seconds=30):
+        """Waits until `event` has come from all; the last one's stamp."""
+        wait_until(lambda: self.last(event)[0] == self.count, seconds, event + " of all")
+        return self.last(event)[1]
 
     def close(self):
         ended(self.process)

@@ -64,7 +64,9 @@ struct Login1 {
         uint64_t delay_max_usec;
         uint64_t suspend_usec; /* how long a Suspend() by the official interface lasts */
         const char *unit;
-        sd_event_source *timer;      /* ends the delay, then the sleep */
+        sd_event_source *timer;       /* ends the delay, then the sleep */
+        sd_event_source *start_timer; /* SleepIn */
+        uint64_t start_sleep_usec;
         sd_event_source *unit_timer; /* ends the sleep's unit, even where logind has vanished */
         sd_bus_message *waiter;      /* SleepAndWait, answered at the end */
         sd_bus_message *lock_waiter; /* WaitLocks */
@@ -428,6 +430,39 @@ static int method_sleep(sd_bus_message *m, void *userdata, sd_bus_error *error) 
         return sd_bus_reply_method_return(m, "u", l->cycle.number);
 }
 
+static int login1_on_start(sd_event_source *s, uint64_t usec, void *userdata) {
+        Login1 *l = userdata;
+
+        (void) s;
+        (void) usec;
+        (void) login1_sleep(l, l->start_sleep_usec, NULL);
+        return 0;
+}
+
+/* a sleep that begins when the caller is out of the way: for measurements */
+static int method_sleep_in(sd_bus_message *m, void *userdata, sd_bus_error *error) {
+        Login1 *l = userdata;
+        uint64_t delay_usec;
+        int r;
+
+        (void) error;
+        r = sd_bus_message_read(m, "tt", &delay_usec, &l->start_sleep_usec);
+        if (r < 0)
+                return r;
+        l->start_timer = sd_event_source_disable_unref(l->start_timer);
+        r = sd_event_add_time_relative(
+                        l->event,
+                        &l->start_timer,
+                        CLOCK_MONOTONIC,
+                        delay_usec,
+                        1,
+                        login1_on_start,
+                        l);
+        if (r < 0)
+                return r;
+        return sd_bus_reply_method_return(m, NULL);
+}
+
 static int method_emit(sd_bus_message *m, void *userdata, sd_bus_error *error) {
         bool shutdown = sd_bus_message_is_method_call(m, NULL, "EmitShutdown");
         Login1 *l = userdata;
@@ -615,6 +650,7 @@ static const sd_bus_vtable control_vtable[] = {
         SD_BUS_VTABLE_START(SD_BUS_VTABLE_UNPRIVILEGED),
         SD_BUS_METHOD("Sleep", "t", "u", method_sleep, 0),
         SD_BUS_METHOD("SleepAndWait", "t", "s", method_sleep, 0),
+        SD_BUS_METHOD("SleepIn", "tt", NULL, method_sleep_in, 0),
         SD_BUS_METHOD("Emit", "b", NULL, method_emit, 0),
         SD_BUS_METHOD("EmitShutdown", "b", NULL, method_emit, 0),
         SD_BUS_METHOD("SetPreparing", "b", NULL, method_set_preparing, 0),
@@ -672,6 +708,7 @@ static void login1_done(Login1 *l) {
         record_clear(&l->record);
         freep(&l->cycle.overrun_who);
         sd_event_source_disable_unref(l->timer);
+        sd_event_source_disable_unref(l->start_timer);
         sd_event_source_disable_unref(l->unit_timer);
         sd_bus_message_unref(l->waiter);
         sd_bus_message_unref(l->lock_waiter);

@@ -84,12 +84,47 @@ static bool is_space(unsigned char c) {
         return c == ' ' || c == '\t' || c == '\n' || c == '\r';
 }
 
-/*
- * What may stand outside strings: structure, numbers, and the letters of true, false and null. The N
- * of NaN, the I of Infinity, comments and single quotes, all of which json-c takes, are not among them.
- */
-static bool is_allowed(unsigned char c) {
-        return c && strchr("{}[],:\"0123456789+-.eEtrufalsn", c);
+static bool is_digit(unsigned char c) {
+        return c >= '0' && c <= '9';
+}
+
+static size_t skip_digits(Scan *s) {
+        const unsigned char *start = s->p;
+
+        while (s->p < s->end && is_digit(*s->p))
+                s->p++;
+        return (size_t) (s->p - start);
+}
+
+static bool skip_one_of(Scan *s, const char *set) {
+        if (s->p == s->end || !*s->p || !strchr(set, *s->p))
+                return false;
+        s->p++;
+        return true;
+}
+
+/* Passes a number, by the grammar of RFC 8259: json-c takes -012 and 1E as well. */
+static int scan_number(Scan *s) {
+        (void) skip_one_of(s, "-");
+        if (!skip_one_of(s, "0") && skip_digits(s) == 0)
+                return -EBADMSG;
+        if (skip_one_of(s, ".") && skip_digits(s) == 0)
+                return -EBADMSG;
+        if (skip_one_of(s, "eE")) {
+                (void) skip_one_of(s, "+-");
+                if (skip_digits(s) == 0)
+                        return -EBADMSG;
+        }
+        return 0;
+}
+
+static int scan_word(Scan *s, const char *word) {
+        size_t n = strlen(word);
+
+        if ((size_t) (s->end - s->p) < n || memcmp(s->p, word, n) != 0)
+                return -EBADMSG;
+        s->p += n;
+        return 0;
 }
 
 static bool is_opening(unsigned char c) {
@@ -100,7 +135,16 @@ static bool is_closing(unsigned char c) {
         return c == '}' || c == ']';
 }
 
+static bool is_scalar(unsigned char c) {
+        return c && !strchr("{}[],:", c);
+}
+
+/* Counts what @c, the first byte of a token, means for the values and the depth. */
 static int scan_structure(Scan *s, unsigned char c) {
+        /* json-c takes [1,], and 01 for the number 1. */
+        if ((s->last == ',' && is_closing(c)) || (is_scalar(s->last) && is_scalar(c)))
+                return -EBADMSG;
+
         /* Each comma and the first thing in a container announce one value. */
         if (c == ',' || (is_opening(s->last) && !is_closing(c)))
                 s->n_values++;
@@ -121,22 +165,46 @@ static int scan_structure(Scan *s, unsigned char c) {
         return 0;
 }
 
+/* Passes one token. NaN, Infinity, TRUE, comments and single quotes, all json-c's, are none. */
+static int scan_token(Scan *s) {
+        switch (*s->p) {
+        case '{':
+        case '}':
+        case '[':
+        case ']':
+        case ',':
+        case ':':
+                s->p++;
+                return 0;
+        case '"':
+                s->p++;
+                return scan_string(s);
+        case 't':
+                return scan_word(s, "true");
+        case 'f':
+                return scan_word(s, "false");
+        case 'n':
+                return scan_word(s, "null");
+        case 0:
+                return -EILSEQ;
+        default:
+                return utf8_length(s->p, s->end) == 0 ? -EILSEQ : scan_number(s);
+        }
+}
+
 static int scan_text(Scan *s) {
         while (s->p < s->end) {
-                unsigned char c = *s->p;
                 int r;
 
-                if (c == 0 || (c >= 0x80 && utf8_length(s->p, s->end) == 0))
-                        return -EILSEQ;
-                s->p++;
-                if (is_space(c))
+                if (is_space(*s->p)) {
+                        s->p++;
                         continue;
-                if (!is_allowed(c))
-                        return -EBADMSG;
+                }
 
-                r = scan_structure(s, c);
-                if (r >= 0 && c == '"')
-                        r = scan_string(s);
+                r = scan_structure(s, *s->p);
+                if (r < 0)
+                        return r;
+                r = scan_token(s);
                 if (r < 0)
                         return r;
         }
@@ -149,27 +217,36 @@ static int scan_text(Scan *s) {
 
 DEFINE_CLEANUP(struct json_tokener *, json_tokener_free);
 
+/*
+ * Without JSON_TOKENER_STRICT, under which json-c 0.18 takes each byte above 0x7f for a control
+ * character. What strictness would refuse, the scan has refused.
+ */
 static int tokenize(const char *text, size_t size, unsigned depth, JsonObject **ret) {
         _cleanup_(json_tokener_freep) struct json_tokener *tokener = NULL;
         _cleanup_json_ JsonObject *o = NULL;
         enum json_tokener_error error;
+        size_t end;
 
         tokener = json_tokener_new_ex((int) depth + 2);
         if (!tokener)
                 return -ENOMEM;
-        json_tokener_set_flags(tokener, JSON_TOKENER_STRICT | JSON_TOKENER_VALIDATE_UTF8);
 
         o = json_tokener_parse_ex(tokener, text, (int) size);
         error = json_tokener_get_error(tokener);
+        end = json_tokener_get_parse_end(tokener);
 
         /* A bare number ends where something else begins. */
         if (error == json_tokener_continue) {
                 o = json_tokener_parse_ex(tokener, " ", 1);
                 error = json_tokener_get_error(tokener);
+                end = size;
         }
 
         if (error != json_tokener_success)
                 return -EBADMSG;
+        for (; end < size; end++)
+                if (!is_space((unsigned char) text[end]))
+                        return -EBADMSG;
 
         *ret = TAKE_PTR(o);
         return 0;

@@ -46,7 +46,10 @@ def layout(tree):
     if not files:
         return []
     code, output = run(tree, ["clang-format", "--dry-run", "-Werror"] + files)
-    return [x for x in problems_of(code, output) if ": error:" in x]
+    lines = [x.split(":")[:2] for x in output.splitlines() if ": error:" in x]
+    places = {name: [y for x, y in lines if x == name] for name, _ in lines}
+    return ["%s:%s: %d places are laid out otherwise (./dev format)" % (name, numbers[0], len(numbers))
+            for name, numbers in places.items()] or problems_of(code, output)
 
 
 def shell(tree):

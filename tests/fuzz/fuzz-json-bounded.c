@@ -18,16 +18,22 @@ static const JsonLimits limits_written = { .size_max = 6 * 65536,
                                            .values_max = 2000,
                                            .depth_max = 32 };
 
+static void measure(JsonObject *o, unsigned depth, size_t *n_values);
+
+static void measure_members(JsonObject *o, unsigned depth, size_t *n_values) {
+        json_object_object_foreach(o, key, member) {
+                (void) key;
+                measure(member, depth, n_values);
+        }
+}
+
 /* Counts what is in @o, and how deep it goes. */
 static void measure(JsonObject *o, unsigned depth, size_t *n_values) {
         HOLDS(++*n_values <= limits.values_max);
 
         if (json_object_is_type(o, json_type_object)) {
                 HOLDS(depth < limits.depth_max);
-                json_object_object_foreach(o, key, member) {
-                        (void) key;
-                        measure(member, depth + 1, n_values);
-                }
+                measure_members(o, depth + 1, n_values);
         } else if (json_object_is_type(o, json_type_array)) {
                 HOLDS(depth < limits.depth_max);
                 for (size_t i = 0; i < json_object_array_length(o); i++)

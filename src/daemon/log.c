@@ -7,6 +7,7 @@
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
+#include "common/text-escape.h"
 
 /*
  * The journal is written to by a datagram of our own, for sd_journal_sendv() waits when journald does
@@ -135,7 +136,7 @@ static void line_add_field(LogLine *l, const char *name, const char *value) {
 }
 
 /* A newline in a value would begin a field of its own, an escape sequence would steer a terminal. */
-static void text_escape(const char *s, char *buf, size_t size) {
+static void line_escape(const char *s, char *buf, size_t size) {
         static const char digits[] = "0123456789abcdef";
         size_t n = 0;
 
@@ -160,11 +161,11 @@ static void line_add_fields(LogLine *l, const LogFields *f) {
         line_add_field(l, "MESSAGE_ID", f->message_id);
         line_add_field(l, "SUSPENDD_CYCLE_ID", f->cycle_id);
         if (f->machine) {
-                text_escape(f->machine, buf, sizeof(buf));
+                line_escape(f->machine, buf, sizeof(buf));
                 line_add_field(l, "SUSPENDD_MACHINE", buf);
         }
         if (f->plugin) {
-                text_escape(f->plugin, buf, sizeof(buf));
+                line_escape(f->plugin, buf, sizeof(buf));
                 line_add_field(l, "SUSPENDD_PLUGIN", buf);
         }
         line_add_field(l, "SUSPENDD_STATE", f->state);
@@ -258,7 +259,8 @@ int log_full(const LogFields *fields, int level, int error, const char *format, 
                 errno = -error; /* %m, for strerror() is not safe where a plugin has threads */
                 (void) snprintf(raw + n, sizeof(raw) - (size_t) n, ": %m");
         }
-        text_escape(raw, text, sizeof(text));
+        text_make_valid(raw);
+        line_escape(raw, text, sizeof(text));
 
         log_tell_missed();
         if (log_send(fields, level, error, text) < 0)

@@ -4,6 +4,7 @@
 #include <fcntl.h>
 #include <sys/stat.h>
 #include "common/json-bounded.h"
+#include "common/text-escape.h"
 #include "daemon/log.h"
 
 #define FILE_SIZE_MAX (4 * 1024 * 1024)
@@ -72,29 +73,24 @@ static int entry_list_add(EntryList *l, const char *key, const char *value) {
                 entry_list_remove(l, l->n - 1);
                 return -ENOMEM;
         }
+        text_make_valid(added->value);
         return 0;
 }
 
 /* Sets or, without a value, removes it. Returns: 1 if that changed anything; 0; a negative errno. */
 static int entry_list_set(EntryList *l, const char *key, const char *value) {
-        Entry *e = entry_list_find(l, key);
+        const Entry *e = entry_list_find(l, key);
+        size_t old = e ? (size_t) (e - l->entries) : SIZE_MAX;
         int r;
 
-        if (e && value && str_equal(e->value, value))
+        if (str_equal(e ? e->value : NULL, value))
                 return 0;
-        if (!e && !value)
-                return 0;
-        if (e && value && strlen(value) > TEXT_MAX)
-                return -E2BIG;
 
-        if (e && value)
-                r = str_replace(&e->value, value);
-        else if (e)
-                r = (entry_list_remove(l, (size_t) (e - l->entries)), 0);
-        else
-                r = entry_list_add(l, key, value);
+        r = value ? entry_list_add(l, key, value) : 0;
         if (r < 0)
                 return r;
+        if (old < l->n)
+                entry_list_remove(l, old);
 
         /* Machines come and go; what is remembered of them must end somewhere. */
         if (l->n > ENTRIES_MAX)
@@ -269,7 +265,7 @@ static int load_text(RuntimeState *s, const char *text, size_t size) {
 int runtime_state_open(const char *path, RuntimeState **ret) {
         _cleanup_(runtime_state_freep) RuntimeState *s = NULL;
         _cleanup_free_ char *text = NULL;
-        size_t size;
+        size_t size = 0;
         int r;
 
         s = calloc(1, sizeof(*s));
@@ -350,8 +346,13 @@ static int add_entries(JsonObject *root, const char *name, const EntryList *list
         JsonObject *o = json_object_new_object();
         int r = object_add(root, name, o);
 
-        for (size_t i = 0; i < list->n && r >= 0; i++)
-                r = object_add_text(o, list->entries[i].key, list->entries[i].value);
+        for (size_t i = 0; i < list->n && r >= 0; i++) {
+                const Entry *e = &list->entries[i];
+
+                /* JSON is UTF-8; a name that is none is remembered for this life only. */
+                if (text_is_clean(e->key))
+                        r = object_add_text(o, e->key, e->value);
+        }
         return r;
 }
 
@@ -401,7 +402,10 @@ static int runtime_state_save(const RuntimeState *s) {
         if (r < 0)
                 return r;
         text = json_object_to_json_string_ext(root, JSON_C_TO_STRING_PLAIN);
-        return text ? file_write(s->path, text) : -ENOMEM;
+        if (!text)
+                return -ENOMEM;
+        /* It would not be read back. */
+        return strlen(text) <= FILE_SIZE_MAX ? file_write(s->path, text) : -ENOSPC;
 }
 
 /* registrations */

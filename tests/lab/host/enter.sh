@@ -131,6 +131,10 @@ case $1 in
 *)
 	root=$1 dir=$2 cgroup=$3
 	shift 3
+	if ! awk '$5 == "/" { found = 1 } END { exit !found }' /proc/self/mountinfo; then
+		echo "the root folder is no mount point (a chroot? bind it onto itself before)" >&2
+		exit 1
+	fi
 	mkdir "$cgroup"
 	echo $$ >"$cgroup/cgroup.procs"
 	exec unshare --mount --propagation private --ipc --uts --net --cgroup \

@@ -6,7 +6,7 @@ static const Field fields[] = {
         { "STATE", "run_state", FORMAT_STATE, 0, NULL },
         { "MODE", "mode", FORMAT_STATE, 0, NULL },
         { "AT SLEEP", "at_sleep", FORMAT_STATE, 0, NULL },
-        { "WHY", "why", FORMAT_TEXT, FIELD_SHRINK, NULL },
+        { "WHY", "why", FORMAT_TEXT, FIELD_WRAP, NULL },
 };
 
 int list_print(const Command *c, JsonObject *machines) {

@@ -21,7 +21,7 @@ int verb_mode(Command *c) {
 
                 r = client_call(c->client, json_text(machine, "path"), "SetMode", NULL, "s", mode);
                 if (r != STATUS_OK)
-                        return r;
+                        return r; /* what one is refused, all are */
         }
 
         if (c->is_quiet)

@@ -24,8 +24,25 @@ static const Field fields[] = {
         { "Budget", "budget_usec", FORMAT_SPAN_USEC, 0, NULL },
         { "logind waits", "delay_max_usec", FORMAT_LIMIT_USEC, 0, NULL },
         { "Machines", "machines_known", FORMAT_COUNT, 0, NULL },
-        { "Held by us", "machines_held", FORMAT_COUNT, 0, NULL },
+        { "Held by us", "machines_held", FORMAT_COUNT, FIELD_IF_SET, NULL },
         { "Sleep blocked by", "blocking", FORMAT_LIST, 0, NULL },
+};
+
+static const Field last_fields[] = {
+        { "Cycle", "number", FORMAT_COUNT, 0, NULL },
+        { "Began", "began", FORMAT_STAMP, 0, NULL },
+        { "Kind", "kind", FORMAT_TEXT, 0, NULL },
+        { "Ended", "ended", FORMAT_STATE, 0, NULL },
+        { "Slept", "slept_ns", FORMAT_SPAN_NS, 0, NULL },
+        { "Lock released", "released_after_usec", FORMAT_SPAN_USEC, 0, NULL },
+        { "Suspended", "suspended", FORMAT_COUNT, 0, NULL },
+        { "Paused", "paused", FORMAT_COUNT, 0, NULL },
+        { "Failed", "failed", FORMAT_COUNT, 0, NULL },
+        { "Worst residual",
+          "worst_residual_ns",
+          FORMAT_OFFSET_NS,
+          0,
+          "worst_residual_uncertainty_ns" },
 };
 
 static int gather(Command *c, JsonObject *ret) {
@@ -57,7 +74,6 @@ static int gather(Command *c, JsonObject *ret) {
 
 int verb_status(Command *c) {
         _cleanup_json_ JsonObject *status = json_object_new_object();
-        _cleanup_json_ JsonObject *rows = json_object_new_array();
         JsonObject *machines, *last;
         int r;
 
@@ -86,8 +102,6 @@ int verb_status(Command *c) {
         if (json_get_object(status, "last_cycle", &last) < 0)
                 return STATUS_OK;
         output_heading(&c->output, "\nLast cycle");
-        (void) json_object_array_add(rows, json_object_get(last));
-        if (record_print_summaries(&c->output, rows) < 0)
-                return fail(STATUS_FAILURE, "Cannot print the table.");
+        output_sheet(&c->output, last_fields, ARRAY_LEN(last_fields), last);
         return STATUS_OK;
 }

@@ -2,8 +2,8 @@
 #include "cli/event.h"
 #include <errno.h>
 #include <inttypes.h>
+#include "cli/output.h"
 #include "common/clock-sample.h"
-#include "common/time-util.h"
 
 #define KEYS_MAX 3
 #define MACHINE_PREFIX "/org/suspendd1/machine"
@@ -114,7 +114,7 @@ static const char *span(char buf[static TIME_SPAN_MAX], JsonObject *o, const cha
         (void) json_get_int64(o, key, &v);
         if (strcmp(key + strlen(key) - 3, "_ns") == 0)
                 v /= NSEC_PER_USEC;
-        return time_span_format(buf, v > 0 ? (uint64_t) v : 0);
+        return output_span(buf, v);
 }
 
 char *event_words(JsonObject *event) {

@@ -7,7 +7,6 @@
 #include <locale.h>
 #include <stdarg.h>
 #include <time.h>
-#include "common/time-util.h"
 
 /* colours */
 
@@ -122,10 +121,20 @@ static char *format_offset(const Output *o, int64_t ns, JsonObject *uncertainty)
         return asprintf(&s, "%s %s%s", offset, o->is_utf8 ? "±" : "+-", around + 1) < 0 ? NULL : s;
 }
 
+char *output_span(char buf[static TIME_SPAN_MAX], int64_t usec) {
+        if (usec <= 0)
+                return strcpy(buf, "0");
+        if ((uint64_t) usec >= 60 * USEC_PER_SEC)
+                return time_span_format(buf, (uint64_t) usec);
+
+        (void) time_offset_format(buf, usec * NSEC_PER_USEC);
+        return memmove(buf, buf + 1, strlen(buf)); /* without the sign */
+}
+
 static char *format_span(int64_t usec) {
         char buf[TIME_SPAN_MAX];
 
-        return strdup(time_span_format(buf, usec > 0 ? (uint64_t) usec : 0));
+        return strdup(output_span(buf, usec));
 }
 
 static char *format_number(const Output *o, const Field *f, JsonObject *whole, int64_t v) {
@@ -163,6 +172,9 @@ static char *format_list(JsonObject *list) {
 char *output_field(const Output *o, const Field *f, JsonObject *value) {
         JsonObject *m = member(value, f->key);
 
+        if (f->flags & FIELD_IF_SET && !json_object_get_boolean(m))
+                return NULL;
+
         switch (json_object_get_type(m)) {
         case json_type_null:
                 return f->format == FORMAT_LIMIT_USEC ? strdup("infinity") : NULL;
@@ -195,6 +207,8 @@ static int add_columns(struct libscols_table *t, const Field *fields, size_t n) 
                         flags |= SCOLS_FL_RIGHT;
                 if (fields[i].flags & FIELD_SHRINK)
                         flags |= SCOLS_FL_TRUNC;
+                if (fields[i].flags & FIELD_WRAP)
+                        flags |= SCOLS_FL_WRAP;
                 if (!scols_table_new_column(t, fields[i].title, 0, flags))
                         return -ENOMEM;
         }
@@ -232,6 +246,8 @@ int output_table(const Output *o, const Field *fields, size_t n, JsonObject *row
         if (!t)
                 return -ENOMEM;
 
+        /* All text is clean; encoded once more, its escapes would not be what they were. */
+        (void) scols_table_enable_noencoding(t, true);
         (void) scols_table_enable_colors(t, o->is_colourful);
         (void) scols_table_enable_noheadings(t, !o->has_legend);
         (void) scols_table_set_column_separator(t, "  ");

@@ -12,6 +12,7 @@
  */
 
 #include "common/json-bounded.h"
+#include "common/time-util.h"
 
 typedef enum JsonStyle {
         JSON_STYLE_OFF,
@@ -37,6 +38,8 @@ typedef enum Format {
 typedef enum FieldFlags {
         FIELD_RIGHT = 1 << 0,
         FIELD_SHRINK = 1 << 1, /* cut where the terminal is too narrow */
+        FIELD_WRAP = 1 << 2,   /* continued on the next line there */
+        FIELD_IF_SET = 1 << 3, /* 0 and "no" say nothing */
 } FieldFlags;
 
 typedef struct Field {
@@ -70,6 +73,9 @@ void output_sheet(const Output *o, const Field *fields, size_t n, JsonObject *va
 
 /* The text of one field, to be freed; NULL if it has nothing to say. */
 char *output_field(const Output *o, const Field *f, JsonObject *value);
+
+/* A span of time as it reads everywhere here: three figures, from a minute on two units. Returns @buf. */
+char *output_span(char buf[static TIME_SPAN_MAX], int64_t usec);
 
 /* Prints a heading. */
 void output_heading(const Output *o, const char *format, ...) _printf_(2, 3);

@@ -3,15 +3,12 @@
 #include <inttypes.h>
 #include "cli/clean.h"
 
-#define STAMP \
-        { "WHEN", "began", FORMAT_STAMP, 0, NULL }
-
 static const Field summary_fields[] = {
         { "CYCLE", "number", FORMAT_COUNT, FIELD_RIGHT, NULL },
-        STAMP,
+        { "WHEN", "began", FORMAT_STAMP, 0, NULL },
         { "KIND", "kind", FORMAT_TEXT, 0, NULL },
         { "SLEPT", "slept_ns", FORMAT_SPAN_NS, FIELD_RIGHT, NULL },
-        { "RELEASED AFTER", "released_after_usec", FORMAT_SPAN_USEC, FIELD_RIGHT, NULL },
+        { "RELEASED", "released_after_usec", FORMAT_SPAN_USEC, FIELD_RIGHT, NULL },
         { "SUSPENDED", "suspended", FORMAT_COUNT, FIELD_RIGHT, NULL },
         { "PAUSED", "paused", FORMAT_COUNT, FIELD_RIGHT, NULL },
         { "FAILED", "failed", FORMAT_COUNT, FIELD_RIGHT, NULL },
@@ -30,30 +27,23 @@ static const Field head_fields[] = {
         { "Ended", "ended", FORMAT_STATE, 0, NULL },
         { "Slept", "slept_ns", FORMAT_SPAN_NS, 0, NULL },
         { "Lock released after", "released_after_usec", FORMAT_SPAN_USEC, 0, NULL },
-        { "Over budget", "overdue", FORMAT_YES_NO, 0, NULL },
+        { "Over budget", "overdue", FORMAT_YES_NO, FIELD_IF_SET, NULL },
         { "Budget", "budget_usec", FORMAT_SPAN_USEC, 0, NULL },
         { "logind waits", "delay_max_usec", FORMAT_LIMIT_USEC, 0, NULL },
-        { "Host clock stepped", "host_clock_stepped_ns", FORMAT_OFFSET_NS, 0, NULL },
+        { "Host clock stepped", "host_clock_stepped_ns", FORMAT_OFFSET_NS, FIELD_IF_SET, NULL },
         { "Failed at", "suspend_stats.last_failed_step", FORMAT_TEXT, 0, NULL },
         { "Finished after", "finished_after_usec", FORMAT_SPAN_USEC, 0, NULL },
 };
 
 static const Field machine_fields[] = {
         { "NAME", "id", FORMAT_TEXT, FIELD_SHRINK, NULL },
-        { "ASKED", "asked", FORMAT_TEXT, 0, NULL },
         { "STOOD", "stood", FORMAT_TEXT, 0, NULL },
         { "AFTER", "stood_after_usec", FORMAT_SPAN_USEC, FIELD_RIGHT, NULL },
         { "STOPPED", "stopped_ns", FORMAT_SPAN_NS, FIELD_RIGHT, NULL },
-        { "OFFSET BEFORE",
-          "time.before_ns",
-          FORMAT_OFFSET_NS,
-          FIELD_RIGHT,
-          "time.before_uncertainty_ns" },
+        { "OFF BY", "time.before_ns", FORMAT_OFFSET_NS, FIELD_RIGHT, "time.before_uncertainty_ns" },
         { "RESIDUAL", "time.after_ns", FORMAT_OFFSET_NS, FIELD_RIGHT, "time.after_uncertainty_ns" },
         { "TRIES", "time.tries", FORMAT_COUNT, FIELD_RIGHT, NULL },
         { "CLOCK", "time.verdict", FORMAT_STATE, 0, NULL },
-        { "FAILED", "failed", FORMAT_YES_NO, 0, NULL },
-        { "WHY", "why", FORMAT_TEXT, FIELD_SHRINK, NULL },
 };
 
 /* What is kept of a record in its summary. */
@@ -132,20 +122,47 @@ int record_print_summaries(const Output *o, JsonObject *summaries) {
         return output_table(o, summary_fields, ARRAY_LEN(summary_fields), summaries);
 }
 
-void record_print_head(const Output *o, JsonObject *record) {
-        output_sheet(o, head_fields, ARRAY_LEN(head_fields), record);
+/* What the table has no room for: why a machine was treated as it was. */
+static void print_reasons(const Output *o, JsonObject *machines) {
+        bool is_first = true;
+
+        for (size_t i = 0; i < json_object_array_length(machines); i++) {
+                JsonObject *machine = json_object_array_get_idx(machines, i);
+                const char *why = json_text(machine, "why");
+                bool failed = false, is_late = false;
+
+                (void) json_get_bool(machine, "failed", &failed);
+                (void) json_get_bool(machine, "late_suspend_undone", &is_late);
+                if (!*why && !failed && !is_late)
+                        continue;
+
+                (void) printf("%s%s: %s%s%s%s%s%s\n",
+                              is_first ? "\n" : "",
+                              json_text(machine, "id"),
+                              failed && o->is_colourful ? "\x1b[31m" : "",
+                              failed ? "failed" : json_text(machine, "asked"),
+                              failed && o->is_colourful ? "\x1b[0m" : "",
+                              *why ? ": " : "",
+                              why,
+                              is_late ? "; a late suspend was undone" : "");
+                is_first = false;
+        }
 }
 
 int record_print(const Output *o, JsonObject *record) {
         JsonObject *machines;
+        int r;
 
-        record_print_head(o, record);
+        output_sheet(o, head_fields, ARRAY_LEN(head_fields), record);
         if (json_get_array(record, "machines", &machines) < 0 ||
             json_object_array_length(machines) == 0)
                 return 0;
 
         (void) putchar('\n');
-        return output_table(o, machine_fields, ARRAY_LEN(machine_fields), machines);
+        r = output_table(o, machine_fields, ARRAY_LEN(machine_fields), machines);
+        if (r >= 0)
+                print_reasons(o, machines);
+        return r;
 }
 
 /* wrong? */

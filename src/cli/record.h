@@ -17,7 +17,6 @@ int record_print_summaries(const Output *o, JsonObject *summaries);
 
 /* A few lines on the record as a whole, and the table of its machines. Returns: 0; -ENOMEM. */
 int record_print(const Output *o, JsonObject *record);
-void record_print_head(const Output *o, JsonObject *record);
 
 /* Whether the cycle left a machine, or its clock, not as it should be. */
 bool record_is_wrong(JsonObject *record);

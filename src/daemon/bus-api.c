@@ -418,11 +418,15 @@ int bus_error_set(sd_bus_error *error, int r, const char *what, const char *why)
                 { EOPNOTSUPP, BUS_ERROR_NOT_SUPPORTED },
                 { ENOMEM, SD_BUS_ERROR_NO_MEMORY },
         };
+        _cleanup_free_ char *text = NULL, *escaped = NULL;
         const char *name = BUS_ERROR_FAILED;
 
         for (size_t i = 0; i < ARRAY_LEN(names); i++)
                 if (names[i].error == -r)
                         name = names[i].name;
 
-        return sd_bus_error_setf(error, name, "%s: %s", what, why ? why : strerror(-r));
+        /* A guest may have had a hand in the text. */
+        if (asprintf(&text, "%s: %s", what, why ? why : strerror(-r)) >= 0)
+                escaped = text_escape(text);
+        return sd_bus_error_set(error, name, escaped ? escaped : what);
 }

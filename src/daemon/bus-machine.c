@@ -216,9 +216,9 @@ static BusApi *current_api(sd_bus_message *message) {
 }
 
 static int method_set_mode(sd_bus_message *message, void *userdata, sd_bus_error *error) {
-        static const char what[] = "Cannot set the mode";
         BusApi *b = current_api(message);
         Machine *m = userdata;
+        char what[256];
         const char *name, *why = NULL;
         Mode mode;
         int r;
@@ -230,6 +230,7 @@ static int method_set_mode(sd_bus_message *message, void *userdata, sd_bus_error
         if (r < 0)
                 return r;
 
+        (void) snprintf(what, sizeof(what), "Cannot set the mode of %s", m->id);
         mode = mode_from_string(name);
         if (mode == MODE_INVALID)
                 return bus_error_set(
@@ -249,16 +250,19 @@ static int method_set_mode(sd_bus_message *message, void *userdata, sd_bus_error
 
 static int method_sync(sd_bus_message *message, void *userdata, sd_bus_error *error) {
         BusApi *b = current_api(message);
+        Machine *m = userdata;
         const char *why = NULL;
+        char what[256];
         int r;
 
         r = bus_api_authorize(message, error);
         if (r < 0)
                 return r;
 
-        r = manager_sync(b->manager, userdata, &why);
+        (void) snprintf(what, sizeof(what), "Cannot set the clock of %s", m->id);
+        r = manager_sync(b->manager, m, &why);
         if (r < 0)
-                return bus_error_set(error, r, "Cannot set the clock", why);
+                return bus_error_set(error, r, what, why);
         return sd_bus_reply_method_return(message, NULL);
 }
 

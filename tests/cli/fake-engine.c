@@ -1,0 +1,325 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include "fake-engine.h"
+#include <errno.h>
+#include "common/clock-sample.h"
+#include "common/time-util.h"
+
+#define SYNC_USEC (100 * USEC_PER_MSEC)
+#define RECORDS_MAX 64
+
+static const struct suspendd_plugin fake_api = { .name = "qmp" };
+static Plugin fake_plugin = { .api = &fake_api };
+static Manager the_manager;
+static Cycle the_cycle;
+static char *records[RECORDS_MAX + 1];
+static size_t n_records;
+static sd_event_source *timer;
+
+static const char *const cycle_kind_table[] = { "sleep", "rehearsal", "unannounced", "recovery" };
+DEFINE_STRING_TABLE(cycle_kind, CycleKind, CYCLE_KIND);
+
+/* machines */
+
+static Machine *machine_make(const char *id, const char *address, const char *no_agent) {
+        Machine *m = calloc(1, sizeof(*m));
+
+        if (!m || !(m->id = strdup(id)) || !(m->name = strdup(id)) ||
+            !(m->address = strdup(address)) || !(m->vmm = strdup("QEMU 7.2.22")))
+                abort();
+
+        m->cycle = &the_cycle;
+        m->plugin = &fake_plugin;
+        m->run_state = SUSPENDD_STATE_RUNNING;
+        m->policy = POLICY_DEFAULT;
+        m->mode_source = "default";
+        m->report.asked = SUSPENDD_ACT_INVALID;
+        for (int i = 0; no_agent && i < SUSPENDD_ACT_MAX; i++)
+                if ((i == SUSPENDD_ACT_SUSPEND || i == SUSPENDD_ACT_SET_TIME) &&
+                    !(m->why_not[i] = strdup(no_agent)))
+                        abort();
+        list_append(&the_cycle.machines, &m->machines);
+        the_cycle.n_machines++;
+        return m;
+}
+
+static void machine_unmake(Machine *m) {
+        list_unlink(&m->machines);
+        the_cycle.n_machines--;
+        bus_api_machine_removed(the_manager.bus_api, m);
+        free(m->id);
+        free(m->name);
+        free(m->address);
+        free(m->vmm);
+        free(m->why_not[SUSPENDD_ACT_SUSPEND]);
+        free(m->why_not[SUSPENDD_ACT_SET_TIME]);
+        free(m);
+}
+
+static void make_machines(size_t n_more) {
+        Machine *m;
+        char id[32];
+
+        (void) machine_make("vm1", "/run/vm1.qmp", NULL);
+        (void) machine_make("vm2", "/run/vm2.qmp", "no guest agent");
+        m = machine_make("evil\x1b[31m\xff\xe2\x80\xae", "/run/evil.qmp", "it says \x1b]0;owned\a");
+        (void) snprintf(m->detail,
+                        sizeof(m->detail),
+                        "\x9b"
+                        "31m");
+        m = machine_make("web 1/a", "/run/web.qmp", NULL);
+        m->policy.mode = MODE_BLOCK;
+
+        for (size_t i = 0; i < n_more; i++) {
+                (void) snprintf(id, sizeof(id), "more%zu", i);
+                (void) machine_make(id, "/run/more.qmp", NULL);
+        }
+}
+
+enum suspendd_act machine_plan(const Machine *m, char *why, size_t size) {
+        const char *lack = m->why_not[SUSPENDD_ACT_SUSPEND];
+
+        (void) snprintf(why, size, "%s", lack ? lack : "");
+        if (m->policy.mode == MODE_IGNORE || m->policy.mode == MODE_BLOCK)
+                return SUSPENDD_ACT_INVALID;
+        return lack || m->policy.mode == MODE_PAUSE ? SUSPENDD_ACT_PAUSE : SUSPENDD_ACT_SUSPEND;
+}
+
+Machine *cycle_find(Cycle *c, const char *id) {
+        LIST_FOREACH(i, &c->machines) {
+                Machine *m = LIST_ENTRY(i, Machine, machines);
+
+                if (str_equal(m->id, id))
+                        return m;
+        }
+        return NULL;
+}
+
+size_t cycle_n_held(const Cycle *c) {
+        return c->state == CYCLE_SLEEPING ? c->n_machines : 0;
+}
+
+bool cycle_is_urgent(const Cycle *c) {
+        return c->state != CYCLE_IDLE;
+}
+
+bool inhibitor_is_held(const Inhibitor *i) {
+        (void) i;
+        return true;
+}
+
+/* the cycle */
+
+static void stand(Machine *m) {
+        enum suspendd_act act;
+
+        m->report = (MachineReport){ .is_part = true };
+        m->report.asked = act = machine_plan(m, m->report.why, sizeof(m->report.why));
+        if (act == SUSPENDD_ACT_INVALID)
+                return;
+
+        m->report.stood = act == SUSPENDD_ACT_SUSPEND ? SUSPENDD_STATE_SUSPENDED
+                                                      : SUSPENDD_STATE_PAUSED;
+        m->report.is_failed = m->policy.mode == MODE_SUSPEND && act == SUSPENDD_ACT_PAUSE;
+        m->report.stood_after_usec = 1234;
+        bus_api_milestone(the_manager.bus_api, CYCLE_MACHINE_STOOD, m);
+        bus_api_machine_changed(the_manager.bus_api, m);
+}
+
+static void run(Machine *m) {
+        if (m->report.asked == SUSPENDD_ACT_INVALID)
+                return;
+
+        m->report.ran_after_usec = 2345;
+        m->report.stopped_ns = 3 * NSEC_PER_SEC;
+        m->report.time = (CorrectionReport){
+                .verdict = CORRECTION_SET,
+                .is_before_known = true,
+                .is_after_known = true,
+                .before_ns = -3 * NSEC_PER_SEC,
+                .before_uncertainty_ns = 200000,
+                .after_ns = 150000,
+                .after_uncertainty_ns = 50000,
+                .tries = 1,
+        };
+        bus_api_milestone(the_manager.bus_api, CYCLE_MACHINE_RAN, m);
+}
+
+static int end_cycle(sd_event_source *s, uint64_t usec, void *userdata) {
+        CycleReport *r = &the_cycle.report;
+
+        (void) s;
+        (void) usec;
+        (void) userdata;
+        r->slept_ns = 3 * NSEC_PER_SEC;
+        r->is_woken = true;
+        bus_api_milestone(the_manager.bus_api, CYCLE_WOKE, NULL);
+        LIST_FOREACH(i, &the_cycle.machines)
+        run(LIST_ENTRY(i, Machine, machines));
+
+        r->ended = "woke";
+        r->finished_after_usec = 9876;
+        the_cycle.state = CYCLE_IDLE;
+        if (n_records < RECORDS_MAX)
+                records[n_records++] = cycle_record(&the_cycle);
+        bus_api_milestone(the_manager.bus_api, CYCLE_FINISHED, NULL);
+        return 0;
+}
+
+int manager_rehearse(Manager *m, uint64_t for_usec, const char **ret_why) {
+        CycleReport *r = &the_cycle.report;
+
+        if (the_cycle.state != CYCLE_IDLE) {
+                *ret_why = "a cycle is under way";
+                return -EBUSY;
+        }
+
+        the_cycle.state = CYCLE_SLEEPING;
+        *r = (CycleReport){ .number = r->number + 1, .kind = CYCLE_KIND_REHEARSAL };
+        (void) snprintf(r->id, sizeof(r->id), "%032d", 7);
+        clock_sample_take(&r->began);
+        r->delay_max_usec = the_cycle.delay_max_usec;
+        budget_compute(&r->budget, r->delay_max_usec, the_cycle.cap_usec, the_cycle.suspend_share);
+        r->released_after_usec = 1500;
+        r->is_released = true;
+
+        bus_api_milestone(m->bus_api, CYCLE_STARTED, NULL);
+        LIST_FOREACH(i, &the_cycle.machines)
+        stand(LIST_ENTRY(i, Machine, machines));
+        bus_api_milestone(m->bus_api, CYCLE_LOCK_RELEASED, NULL);
+
+        timer = sd_event_source_unref(timer);
+        return sd_event_add_time_relative(
+                        m->event, &timer, CLOCK_MONOTONIC, for_usec, 1, end_cycle, NULL);
+}
+
+/* what else the bus may ask for */
+
+static int end_sync(sd_event_source *s, uint64_t usec, void *userdata) {
+        (void) s;
+        (void) usec;
+        (void) userdata;
+        LIST_FOREACH(i, &the_cycle.machines) {
+                Machine *m = LIST_ENTRY(i, Machine, machines);
+
+                if (m->state != MACHINE_CORRECTING)
+                        continue;
+                m->state = MACHINE_IDLE;
+                m->report.time = (CorrectionReport){
+                        .verdict = m->policy.mode == MODE_BLOCK ? CORRECTION_GAVE_UP
+                                                                : CORRECTION_RIGHT,
+                        .is_before_known = true,
+                        .is_after_known = true,
+                        .before_ns = 1000,
+                        .before_uncertainty_ns = 50000,
+                        .after_ns = 1000,
+                        .after_uncertainty_ns = 50000,
+                };
+                bus_api_machine_changed(the_manager.bus_api, m);
+        }
+        return 0;
+}
+
+int manager_sync(Manager *m, Machine *machine, const char **ret_why) {
+        if (machine->why_not[SUSPENDD_ACT_SET_TIME]) {
+                *ret_why = machine->why_not[SUSPENDD_ACT_SET_TIME];
+                return -EOPNOTSUPP;
+        }
+
+        machine->state = MACHINE_CORRECTING;
+        bus_api_machine_changed(m->bus_api, machine);
+        timer = sd_event_source_unref(timer);
+        return sd_event_add_time_relative(
+                        m->event, &timer, CLOCK_MONOTONIC, SYNC_USEC, 1, end_sync, NULL);
+}
+
+int manager_set_mode(Manager *m, Machine *machine, Mode mode, const char **ret_why) {
+        (void) m;
+        (void) ret_why;
+        machine->policy.mode = mode;
+        machine->mode_source = "command";
+        return 0;
+}
+
+int manager_register(Manager *m, const Registration *r, const char **ret_why) {
+        LIST_FOREACH(i, &the_cycle.machines)
+        if (str_equal(LIST_ENTRY(i, Machine, machines)->address, r->address)) {
+                *ret_why = "a machine is there already";
+                return -EEXIST;
+        }
+
+        bus_api_machine_added(
+                        m->bus_api,
+                        machine_make(r->name ? r->name : "nameless", r->address, r->agent));
+        return 0;
+}
+
+int manager_unregister(Manager *m, const char *plugin, const char *address, const char **ret_why) {
+        (void) m;
+        (void) ret_why;
+        LIST_FOREACH(i, &the_cycle.machines) {
+                Machine *machine = LIST_ENTRY(i, Machine, machines);
+
+                if (str_equal(machine->address, address) && str_equal(plugin, "qmp")) {
+                        machine_unmake(machine);
+                        return 0;
+                }
+        }
+        return -ENOENT;
+}
+
+int manager_reload(Manager *m, const char **ret_why) {
+        (void) m;
+        *ret_why = "line 3 makes no sense";
+        return -EINVAL;
+}
+
+void manager_status(const Manager *m, char *buf, size_t size) {
+        (void) snprintf(buf, size, "%zu machines, lock held", m->cycle->n_machines);
+}
+
+int history_read(History *h, unsigned max, char ***ret) {
+        size_t n = MIN((size_t) max, n_records);
+        char **copy = calloc(n + 1, sizeof(*copy));
+
+        (void) h;
+        if (!copy)
+                return -ENOMEM;
+        for (size_t i = 0; i < n; i++)
+                copy[i] = strdup(records[n_records - n + i]);
+        *ret = copy;
+        return 0;
+}
+
+char **history_records_free(char **list) {
+        for (char **p = list; p && *p; p++)
+                free(*p);
+        free(list);
+        return NULL;
+}
+
+int fake_manager_new(size_t n_more, Manager **ret) {
+        Manager *m = &the_manager;
+        int r;
+
+        list_init(&the_cycle.machines);
+        the_cycle.delay_max_usec = USEC_INFINITY;
+        the_cycle.cap_usec = 10 * USEC_PER_SEC;
+        the_cycle.suspend_share = 60;
+        m->cycle = &the_cycle;
+        m->history = (History *) records;      /* there is one; nothing looks into it */
+        m->delay_lock = (Inhibitor *) records; /* likewise */
+        make_machines(n_more);
+
+        r = sd_event_new(&m->event);
+        if (r < 0)
+                return r;
+        r = sd_bus_open_system(&m->bus);
+        if (r < 0)
+                return r;
+        r = sd_bus_attach_event(m->bus, m->event, SD_EVENT_PRIORITY_NORMAL);
+        if (r < 0)
+                return r;
+
+        *ret = m;
+        return bus_api_new(m, &m->bus_api);
+}

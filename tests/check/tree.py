@@ -19,7 +19,8 @@ def make_test(check):
             problems = check(Tree())
         except Unavailable as reason:
             self.skipTest(str(reason))
-        self.assertFalse(problems, "\n" + "\n".join(problems))
+        if problems:
+            self.fail("\n" + "\n".join(problems))
     test.quick = check not in SLOW
     return test
 

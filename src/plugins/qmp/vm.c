@@ -201,6 +201,8 @@ static void vm_on_word(
                 word = NULL;
         }
         run_state_on_word(&vm->run, word);
+        if (!vm->identified)
+                return; /* an event came in between */
         vm->known = true;
         if (vm->machine && !vm->trouble) {
                 vm_tell_state(vm, vm->stamp_boottime_ns);
@@ -255,11 +257,14 @@ static void vm_on_event(void *userdata, const char *name, JsonObject *event) {
                 return;
         if (str_equal(name, "RESUME") || str_equal(name, "WAKEUP"))
                 agent_revive(vm->agent);
+        else if (str_equal(name, "RESET"))
+                agent_probe(vm->agent);
 }
 
 static void vm_on_identity(void *userdata) {
         Vm *vm = userdata;
 
+        vm->identified = true;
         if (vm->known)
                 vm_changed(vm);
         else

@@ -41,6 +41,12 @@ def host_root(name):
     return _build("host/build-root.sh", 1200)
 
 
+@functools.lru_cache(None)
+def sleep_clock():
+    """The folder of what host/sleepclock.c becomes: a program and an LD_PRELOAD library."""
+    return _build("host/build-sleepclock.sh", 60)
+
+
 def ovmf():
     """(code, vars) of a UEFI firmware for q35."""
     for folder in ("/usr/share/OVMF", "/usr/share/ovmf"):

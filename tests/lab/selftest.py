@@ -45,6 +45,28 @@ class HostTest(LabCase):
         self.assertEqual(self.host.sleeps(), sleeps + 1)
         self.assertEqual(int(self.host.read("/sys/power/suspend_stats/success")), sleeps + 1)
 
+    def test_the_sleep_clock_stands_still_in_a_sleep_and_only_then(self):
+        code = "import time as t\nfor c in t.CLOCK_MONOTONIC, t.CLOCK_BOOTTIME: print(t.clock_gettime_ns(c))"
+        python = "/usr/bin/python3"
+        if not self.host.exists(python):
+            self.skipTest("this root has no Python to read the clocks with")
+
+        def lead():
+            """BOOTTIME - MONOTONIC as a process with the sleep clock sees it, and one without."""
+            values = []
+            for env in (self.host.sleep_clock_environment, None):
+                monotonic, boottime = map(int, self.host.run(python, "-c", code, env=env).stdout.split())
+                values.append((boottime - monotonic) / 1e9)
+            return values
+
+        before, before_real = lead()
+        self.host.set_sleep(0.7)
+        self.host.suspend()
+        after, after_real = lead()
+        self.assertAlmostEqual(after - before, 0.7, delta=0.2)
+        self.assertAlmostEqual(after_real, before_real, delta=0.01)
+        self.assertAlmostEqual(lead()[0], after, delta=0.01)
+
     def test_a_held_sleep_lasts_until_wake(self):
         self.host.set_sleep("hold")
         self.host.request_suspend()

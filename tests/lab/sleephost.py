@@ -4,11 +4,13 @@
 import itertools
 import json
 import os
+import shutil
 import signal
 import subprocess
 import threading
 import time
 
+from .images import sleep_clock
 from .util import LabError, LabUnavailable, Scratch, alive, children, wait_for
 
 HERE = os.path.dirname(os.path.abspath(__file__))
@@ -134,6 +136,8 @@ class Host:
         try:
             self._launch()
             self.pid = wait_for(self._find_init, timeout, "PID 1 of the host, see " + self._console)
+            for name in ("sleepclock", "sleepclock.so"):
+                shutil.copy(os.path.join(sleep_clock(), name), self.path("/run/lab/" + name))
             self.set_sleep(self.sleep)
             if self.inhibit_delay is not None:
                 self._write_inhibit_delay(self.inhibit_delay)
@@ -311,6 +315,9 @@ class Host:
         return Signals(self)
 
     # sleep
+
+    # With this a process's CLOCK_MONOTONIC stands still while the host seems to sleep (sleepclock.c).
+    sleep_clock_environment = {"LD_PRELOAD": "/run/lab/sleepclock.so", "ASAN_OPTIONS": "verify_asan_link_order=0"}
 
     def set_sleep(self, how):
         """What the next sleeps do: seconds, "hold" (until wake()) or "fail"."""

@@ -60,7 +60,10 @@ static long long clock_ns(clockid_t clock) {
 
 static void command_clock(const char *argument) {
         (void) argument;
-        answer("ok %lld %lld %lld", clock_ns(CLOCK_MONOTONIC), clock_ns(CLOCK_BOOTTIME), clock_ns(CLOCK_REALTIME));
+        answer("ok %lld %lld %lld",
+               clock_ns(CLOCK_MONOTONIC),
+               clock_ns(CLOCK_BOOTTIME),
+               clock_ns(CLOCK_REALTIME));
 }
 
 static void command_set_clock(const char *argument) {
@@ -125,7 +128,9 @@ static void command_sh(const char *argument) {
         }
         output[n] = 0;
         status = pclose(f);
-        answer("ok %d %s", WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status), output);
+        answer("ok %d %s",
+               WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status),
+               output);
 }
 
 static const struct {

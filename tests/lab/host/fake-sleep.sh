@@ -10,6 +10,7 @@
 #
 # A line written to /run/lab/wake ends any sleep. /run/lab/asleep exists while it
 # sleeps, /run/lab/sleeps holds how often it slept, /sys/power/suspend_stats counts too.
+# For processes that run with sleepclock.c their CLOCK_MONOTONIC stands still meanwhile.
 set -u
 
 count() {
@@ -34,8 +35,10 @@ hold) limit=600 ;;
 esac
 
 [ -e /run/lab/sleeps ] || echo 0 >/run/lab/sleeps
+/run/lab/sleepclock begin
 touch /run/lab/asleep
 read -r -t "$limit" -u 3 _
 rm -f /run/lab/asleep
+/run/lab/sleepclock end
 count /run/lab/sleeps
 count /sys/power/suspend_stats/success

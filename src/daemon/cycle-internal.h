@@ -18,7 +18,7 @@ struct CyclePrivate {
         Machine **slots; /* machines by Machine.slot */
         size_t n_slots;
         uint32_t last_step;
-        unsigned depth; /* inside how many calls that move machines */
+        unsigned depth;  /* inside how many calls that move machines */
         unsigned n_bugs; /* NEVER cells that were met */
         size_t n_in[MACHINE_STATE_MAX];
         uint64_t next_number;

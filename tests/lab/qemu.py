@@ -128,6 +128,7 @@ class Qemu:
         if self.running():
             if self.pid and alive(self.pid):
                 os.kill(self.pid, signal.SIGKILL)
+                self.process.send_signal(signal.SIGCONT)  # nsenter stops with what it runs
             else:
                 self.process.kill()
             self.process.wait(10)
@@ -153,8 +154,9 @@ class Qemu:
         os.kill(self.pid, signal.SIGSTOP)
 
     def thaw(self):
-        """SIGCONT to QEMU."""
+        """SIGCONT to QEMU, and to the nsenter that stopped with it."""
         os.kill(self.pid, signal.SIGCONT)
+        self.process.send_signal(signal.SIGCONT)
 
     # the monitor
 

@@ -106,7 +106,7 @@ class Suspendd:
         return told[0] if isinstance(told, list) else told
 
     def wait_machine(self, name, timeout=15, **wanted):
-        """Waits until the machine is there, and its properties are as wanted (RunState="running")."""
+        """Waits until the machine is there, and its properties are as wanted (run_state="running")."""
         def is_there():
             m = self.machine(name)
             return m if m and all(m.get(k) == v for k, v in wanted.items()) else None

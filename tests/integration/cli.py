@@ -1,0 +1,505 @@
+#!/usr/bin/python3
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""suspendctl and the bus interface of suspendd, on a bus of their own, above an engine that does as it is told
+(tests/cli/fake-engine.c)."""
+
+import json
+import os
+import pty
+import re
+import select
+import shutil
+import signal
+import struct
+import subprocess
+import tempfile
+import termios
+import time
+import unittest
+from fcntl import ioctl
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+SOURCE = os.path.dirname(os.path.dirname(HERE))
+BUILD = os.environ.get("SUSPENDD_BUILD", os.path.join(SOURCE, "build"))
+COMMAND = os.path.join(BUILD, "src/cli/suspendctl")
+DAEMON = os.path.join(BUILD, "tests/cli/fake-suspendd")
+LIMIT = 20
+NOBODY = 65534
+VERBS = ["status", "list", "show", "history", "monitor", "rehearse", "mode", "sync", "register", "unregister"]
+
+BUS = """<busconfig>
+<type>system</type> <listen>unix:path=%s</listen> <auth>EXTERNAL</auth>
+<policy context="default">
+  <allow user="*"/> <deny own="*"/> <deny send_type="method_call"/>
+  <allow send_type="signal"/>
+  <allow send_requested_reply="true" send_type="method_return"/>
+  <allow send_requested_reply="true" send_type="error"/>
+  <allow receive_type="method_call"/> <allow receive_type="method_return"/>
+  <allow receive_type="error"/> <allow receive_type="signal"/>
+  <allow send_destination="org.freedesktop.DBus"/>
+</policy>
+<include>%s/conf/org.suspendd1.conf</include>
+</busconfig>
+"""
+
+
+def wait_for(predicate, what):
+    """Calls predicate() until it gives something true, and returns that."""
+    end = time.monotonic() + LIMIT
+    while time.monotonic() < end:
+        value = predicate()
+        if value:
+            return value
+        select.select([], [], [], 0.02)
+    raise AssertionError("not within %d s: %s" % (LIMIT, what))
+
+
+class Bus:
+    """A system bus with the project's own policy."""
+
+    def __init__(self):
+        self.folder = tempfile.mkdtemp(prefix="suspendd-cli-")
+        os.chmod(self.folder, 0o755)
+        self.path = os.path.join(self.folder, "bus")
+        config = os.path.join(self.folder, "bus.conf")
+        with open(config, "w") as f:
+            f.write(BUS % (self.path, SOURCE))
+        self.process = subprocess.Popen(["dbus-daemon", "--nofork", "--config-file=" + config],
+                                        stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        wait_for(lambda: os.path.exists(self.path), "the bus")
+
+    def environment(self, **more):
+        """For whoever shall use this bus."""
+        env = {k: v for k, v in os.environ.items() if k not in ("NO_COLOR", "SYSTEMD_COLORS", "COLUMNS")}
+        env.update(DBUS_SYSTEM_BUS_ADDRESS="unix:path=" + self.path, LC_ALL="C.UTF-8", TERM="xterm", **more)
+        return env
+
+    def stop(self):
+        """Ends the bus; the folder goes with it."""
+        self.process.kill()
+        self.process.wait()
+        shutil.rmtree(self.folder)
+
+
+class Case(unittest.TestCase):
+    """One bus for a class, one daemon for a test."""
+
+    quick = True
+    has_daemon = True
+
+    @classmethod
+    def setUpClass(cls):
+        cls.bus = Bus()
+        cls.addClassCleanup(cls.bus.stop)
+
+    def setUp(self):
+        if not self.has_daemon:
+            return
+        if os.geteuid() != 0:
+            self.skipTest("only root may change anything, and own the name")
+        daemon = subprocess.Popen([DAEMON], env=self.bus.environment())
+        self.daemon = daemon
+        self.addCleanup(lambda: (daemon.kill(), daemon.wait()))
+        wait_for(lambda: self.ctl("list").returncode == 0, "the daemon")
+
+    def ctl(self, *arguments, env=None, user=None):
+        """Runs suspendctl to its end."""
+        return subprocess.run([COMMAND] + list(arguments), env=self.bus.environment(**(env or {})), user=user,
+                              stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, timeout=LIMIT,
+                              encoding="utf-8")
+
+    def good(self, *arguments, **more):
+        """What suspendctl prints, when all is well."""
+        done = self.ctl(*arguments, **more)
+        self.assertEqual(done.returncode, 0, done.stderr)
+        return done.stdout
+
+    def json(self, *arguments):
+        """What suspendctl prints with --json."""
+        return json.loads(self.good("--json", *arguments))
+
+    def code(self, *arguments, **more):
+        """Exit status; whoever fails says why."""
+        done = self.ctl(*arguments, **more)
+        if done.returncode not in (0, 6):
+            self.assertRegex(done.stderr, r"\Asuspendctl: ")
+        return done.returncode
+
+    def on_terminal(self, columns, *arguments, **env):
+        """What suspendctl writes on a terminal of this width."""
+        leader, follower = pty.openpty()
+        ioctl(follower, termios.TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))
+        child = subprocess.Popen([COMMAND] + list(arguments), env=self.bus.environment(**env),
+                                 stdin=follower, stdout=follower, stderr=subprocess.DEVNULL)
+        os.close(follower)
+        text = b""
+        try:
+            while select.select([leader], [], [], LIMIT)[0]:
+                text += os.read(leader, 65536)
+        except OSError:
+            pass  # it has closed its end
+        os.close(leader)
+        child.wait(LIMIT)
+        return text.decode().replace("\r\n", "\n")
+
+
+class Arguments(Case):
+    """What is said on the command line."""
+
+    has_daemon = False
+
+    def test_help_names_every_verb_and_option(self):
+        text = self.good("--help")
+        for verb in VERBS:
+            self.assertRegex(text, r"(?m)^  %s " % verb)
+        for option in ["-h --help", "--version", "--json", "--no-legend", "-n --lines", "--for", "--plugin", "--name",
+                       "-q --quiet"]:
+            self.assertIn(option, text)
+
+    def test_every_verb_and_option_of_the_help_is_in_the_manual(self):
+        with open(os.path.join(SOURCE, "man/suspendctl.1")) as f:
+            manual = f.read()
+        text = self.good("--help")
+        for verb in re.findall(r"(?m)^  ([a-z]+) ", text):
+            self.assertRegex(manual, r"(?m)^\.It Cm %s\b" % verb)
+        for option in re.findall(r"--([a-z-]+)", text):
+            self.assertRegex(manual, r"(?m)^\.It .*Fl -%s\b" % option)
+
+    def test_bad_arguments_are_2(self):
+        for arguments in [["nonsense"], ["--nonsense"], ["--json=xml", "list"], ["-n"], ["-n", "x", "history"],
+                          ["-n", "-1", "history"], ["rehearse", "--for=x"], ["rehearse", "--for=infinity"],
+                          ["status", "x"], ["monitor", "x"], ["rehearse", "x"], ["history", "1", "2"],
+                          ["mode"], ["mode", "vm1"], ["register"], ["register", "a", "b", "c"], ["unregister"],
+                          ["unregister", "a", "b"], ["list", "--for=3s"], ["status", "-n3"], ["mode", "a", "b", "--name=x"],
+                          ["register", "a", "--json"]]:
+            with self.subTest(arguments=arguments):
+                done = self.ctl(*arguments)
+                self.assertEqual((done.returncode, done.stdout), (2, ""))
+                self.assertNotEqual(done.stderr, "")
+
+    def test_without_a_daemon_it_is_3(self):
+        for arguments in [[], ["status"], ["list"], ["show"], ["history"], ["history", "1"], ["rehearse"],
+                          ["mode", "a", "auto"], ["sync"], ["register", "/x"], ["unregister", "/x"], ["unregister", "x"]]:
+            with self.subTest(arguments=arguments):
+                self.assertEqual(self.code(*arguments), 3)
+
+    def test_without_a_bus_it_is_3(self):
+        self.assertEqual(self.code("list", env={"DBUS_SYSTEM_BUS_ADDRESS": "unix:path=/nonexistent"}), 3)
+
+    def test_version_is_told(self):
+        self.assertRegex(self.good("--version"), r"\Asuspendd \d")
+
+
+class Reading(Case):
+    """What the verbs print."""
+
+    def test_status_is_the_default(self):
+        self.assertEqual(self.good(), self.good("status"))
+
+    def test_status_tells_what_a_person_wants(self):
+        text = self.good()
+        for part in ["4 machines, lock held", "State: idle", "Lock held: yes", "Budget: 10s", "logind waits: infinity",
+                     "Sleep blocked by: web 1/a", "AT SLEEP", "no guest agent"]:
+            self.assertIn(part, text)
+        status = self.json()
+        self.assertEqual((status["lock_held"], status["budget_usec"], status["delay_max_usec"], status["last_cycle"]),
+                         (True, 10000000, None, None))
+
+    def test_list_says_the_same_as_text_and_json(self):
+        rows = [re.split(r" {2,}", x.strip()) for x in self.good("list", "--no-legend").splitlines()]
+        machines = [[x[k] or "-" for k in ("id", "run_state", "mode", "at_sleep", "why")] for x in self.json("list")]
+        self.assertEqual(rows, machines)
+        self.assertEqual(len(rows), 4)
+
+    def test_list_has_headings(self):
+        self.assertRegex(self.good("list").splitlines()[0], r"^NAME +STATE +MODE +AT SLEEP +WHY$")
+
+    def test_globs_choose(self):
+        self.assertEqual([x["id"] for x in self.json("list", "vm*")], ["vm1", "vm2"])
+        self.assertEqual([x["id"] for x in self.json("list", "vm[2-9]", "web*")], ["vm2", "web 1/a"])
+        self.assertEqual([x["id"] for x in self.json("show", "vm?")], ["vm1", "vm2"])
+
+    def test_a_glob_that_matches_nothing_is_4(self):
+        for arguments in [["list", "nope"], ["list", "vm1", "nope*"], ["show", "nope"], ["sync", "nope"],
+                          ["mode", "nope", "auto"], ["unregister", "nope"]]:
+            with self.subTest(arguments=arguments):
+                self.assertEqual(self.code(*arguments), 4)
+
+    def test_show_tells_what_is_missing(self):
+        text = self.good("show", "vm2")
+        self.assertIn("Cannot suspend: no guest agent", text)
+        self.assertIn("Why: no guest agent", text)
+        self.assertNotIn("Stood", text)
+        machine = self.json("show", "vm2")[0]
+        self.assertEqual(machine["lacks"], {"suspend": "no guest agent", "set-time": "no guest agent"})
+        self.assertIsNone(machine["before_ns"])
+
+    def test_nothing_a_terminal_obeys_is_printed(self):
+        self.good("rehearse", "--for=0")
+        for arguments in [["status"], ["list"], ["show"], ["history"], ["history", "1"], ["rehearse", "--for=0"],
+                          ["mode", "evil*", "auto"]]:
+            for style in ["off", "short", "pretty"]:
+                with self.subTest(arguments=arguments, style=style):
+                    text = self.good("--json=" + style, *arguments)
+                    self.assertIsNone(re.search("[\x00-\x09\x0b-\x1f\x7f-\x9f\u202e]", text))
+                    self.assertNotIn("\\u00", text)
+        self.assertIn("\\x1b[31m\\xff\\xe2\\x80\\xae", self.good("list"))
+
+    def test_errors_are_escaped(self):
+        done = self.ctl("sync", "evil*")
+        self.assertEqual(done.returncode, 1)
+        self.assertIn("Cannot set the clock of evil\\x1b[31m", done.stderr)
+        self.assertNotIn("\x1b", done.stderr)
+
+    def test_history_of_nothing(self):
+        self.assertEqual(self.good("history"), "")
+        self.assertEqual(self.json("history"), [])
+        self.assertEqual(self.code("history", "1"), 1)
+        self.assertEqual(self.code("history", "x"), 2)
+
+    def test_colours_only_where_they_are_wanted(self):
+        self.assertNotIn("\x1b", self.good("status"))
+        self.assertIn("\x1b[", self.on_terminal(100, "list"))
+        for env in [{"NO_COLOR": "1"}, {"SYSTEMD_COLORS": "0"}, {"TERM": "dumb"}]:
+            with self.subTest(env=env):
+                text = self.on_terminal(100, "status", **env)
+                self.assertIn("vm1", text)
+                self.assertNotIn("\x1b", text)
+
+    def test_tables_fit_the_terminal(self):
+        self.good("rehearse", "--for=0")
+        for columns, arguments in [(60, ["list"]), (80, ["list"]), (80, ["history", "1"]), (130, ["history"])]:
+            with self.subTest(columns=columns, arguments=arguments):
+                lines = self.on_terminal(columns, *arguments, NO_COLOR="1").splitlines()
+                table = lines[[i for i, x in enumerate(lines) if re.match(r"(NAME|CYCLE) ", x)][0]:]
+                table = table[:table.index("")] if "" in table else table
+                self.assertLessEqual(max(len(x) for x in table), columns)
+
+
+class Acting(Case):
+    """What the verbs do."""
+
+    def test_rehearsal_prints_the_cycle(self):
+        text = self.good("rehearse", "--for=50ms")
+        self.assertIn("Kind: rehearsal", text)
+        self.assertRegex(text, r"(?m)^vm1 +suspended +1.23ms +3s +-3s ±200us +\+150us ±50us +1 +set$")
+        self.assertRegex(text, r"(?m)^vm2 +paused ")
+        self.assertIn("vm2: pause: no guest agent", text)
+        self.assertEqual(self.good("history", "1"), text)
+
+    def test_rehearsal_that_leaves_something_wrong_is_6(self):
+        self.good("mode", "vm2", "suspend", "-q")
+        done = self.ctl("rehearse", "--for=0")
+        self.assertEqual(done.returncode, 6)
+        self.assertIn("vm2: failed: no guest agent", done.stdout)
+        self.assertEqual(self.code("rehearse", "--for=0", "-q"), 6)
+
+    def test_rehearsal_shows_milestones_on_a_terminal(self):
+        text = self.on_terminal(100, "rehearse", "--for=50ms")
+        order = ["cycle 1 began: rehearsal", "vm1 stands, suspended after 1.23ms", "the host may sleep, after 1.5ms",
+                 "the host is awake, it slept 3s", "vm1 runs, it was stopped for 3s", "cycle 1 is over: woke",
+                 "Kind: rehearsal"]
+        places = [text.find(x) for x in order]
+        self.assertNotIn(-1, places)
+        self.assertEqual(places, sorted(places))
+
+    def test_rehearsal_json_is_the_record(self):
+        record = self.json("rehearse", "--for=0")
+        self.assertEqual((record["number"], record["kind"], len(record["machines"])), (1, "rehearsal", 4))
+        self.assertEqual(self.json("history", "1"), record)
+
+    def test_second_rehearsal_is_refused_while_one_runs(self):
+        first = subprocess.Popen([COMMAND, "rehearse", "--for=30s"], env=self.bus.environment(),
+                                 stdout=subprocess.DEVNULL)
+        self.addCleanup(lambda: (first.kill(), first.wait()))
+        wait_for(lambda: self.json("status")["state"] == "sleeping", "the first rehearsal")
+        done = self.ctl("rehearse")
+        self.assertEqual((done.returncode, done.stderr),
+                         (1, "suspendctl: Cannot rehearse a sleep: a cycle is under way\n"))
+
+    def test_rehearsal_whose_daemon_dies_is_3(self):
+        child = subprocess.Popen([COMMAND, "rehearse", "--for=30s"], env=self.bus.environment(),
+                                 stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, encoding="utf-8")
+        wait_for(lambda: self.json("status")["state"] == "sleeping", "the rehearsal")
+        self.daemon.kill()
+        self.assertIn("went away", child.communicate(timeout=LIMIT)[1])
+        self.assertEqual(child.returncode, 3)
+
+    def test_an_hour_is_the_limit(self):
+        self.assertEqual(self.code("rehearse", "--for=2h"), 2)
+
+    def test_history_counts_and_is_limited(self):
+        for _ in range(3):
+            self.good("rehearse", "--for=0", "-q")
+        rows = self.json("history")
+        self.assertEqual([x["number"] for x in rows], [1, 2, 3])
+        self.assertEqual([(x["suspended"], x["paused"], x["failed"], x["worst_residual_ns"]) for x in rows],
+                         [(1, 2, 0, 150000)] * 3)
+        self.assertEqual([x["number"] for x in self.json("history", "-n", "2")], [2, 3])
+        self.assertEqual([x["number"] for x in self.json("history", "-n0")], [1, 2, 3])
+        self.assertEqual(len(self.good("history", "-n2").splitlines()), 3)
+
+    def test_mode_is_set_and_shown(self):
+        text = self.good("mode", "vm*", "pause")
+        self.assertRegex(text, r"(?m)^vm1 +running +pause +pause ")
+        self.assertEqual([x["mode"] for x in self.json("list")], ["auto", "pause", "pause", "block"])
+        self.assertEqual(self.json("show", "vm1")[0]["mode_source"], "command")
+
+    def test_unknown_mode_is_2(self):
+        self.assertEqual(self.code("mode", "vm1", "sleepy"), 2)
+        self.assertEqual(self.json("list", "vm1")[0]["mode"], "auto")
+
+    def test_blocking_follows_the_mode(self):
+        self.assertEqual(self.json()["blocking"], ["web 1/a"])
+        self.good("mode", "web*", "auto")
+        self.assertEqual(self.json()["blocking"], [])
+
+    def test_sync_waits_for_the_result(self):
+        rows = self.json("sync", "vm1")
+        self.assertEqual([(x["id"], x["verdict"], x["after_ns"]) for x in rows], [("vm1", "right", 1000)])
+
+    def test_sync_of_all_leaves_out_what_cannot(self):
+        done = self.ctl("sync", "--json")
+        self.assertEqual([(x["id"], x["verdict"]) for x in json.loads(done.stdout)],
+                         [("vm1", "right"), ("web 1/a", "gave-up")])
+        self.assertEqual((done.returncode, done.stderr), (6, ""))
+
+    def test_sync_of_one_that_cannot_says_why(self):
+        done = self.ctl("sync", "vm2")
+        self.assertEqual((done.returncode, done.stderr), (1, "suspendctl: Cannot set the clock of vm2: no guest agent\n"))
+
+    def test_register_and_unregister(self):
+        self.good("register", "--name=new", "relative/new.qmp")
+        machine = self.json("show", "new")[0]
+        self.assertEqual(machine["address"], os.path.join(os.getcwd(), "relative/new.qmp"))
+        self.assertEqual(self.code("register", "relative/new.qmp"), 1)
+        self.good("unregister", "new")
+        self.assertEqual(self.code("list", "new"), 4)
+        self.good("register", "/run/other.qmp", "/run/other.agent")
+        self.good("unregister", "/run/other.qmp")
+        self.assertEqual(self.code("unregister", "/run/other.qmp"), 1)
+
+    def test_monitor_prints_json_lines(self):
+        child = subprocess.Popen([COMMAND, "monitor", "--json"], env=self.bus.environment(), stdout=subprocess.PIPE,
+                                 encoding="utf-8")
+        self.addCleanup(lambda: (child.kill(), child.wait(), child.stdout.close()))
+
+        # Its matches stand once it sees something; a machine that comes and goes is seen at last.
+        def is_listening():
+            self.good("register", "--name=probe", "/run/probe.qmp")
+            self.good("unregister", "/run/probe.qmp")
+            return select.select([child.stdout], [], [], 0.2)[0]
+        wait_for(is_listening, "the monitor")
+
+        self.good("rehearse", "--for=0")
+        seen = []
+        while not seen or seen[-1]["event"] != "cycle-finished":
+            self.assertTrue(select.select([child.stdout], [], [], LIMIT)[0] or seen)
+            seen.append(json.loads(child.stdout.readline()))
+        names = [x["event"] for x in seen if not x["event"].startswith(("machine-added", "machine-removed"))]
+        self.assertEqual(names, ["cycle-started"] + ["machine-stood"] * 3 + ["lock-released", "woke"] +
+                         ["machine-ran"] * 3 + ["cycle-finished"])
+        self.assertEqual(seen[-1]["record"], self.json("history", "1"))
+        self.assertEqual([x["machine"] for x in seen if x["event"] == "machine-ran"][:2], ["vm1", "vm2"])
+
+
+class Rights(Case):
+    """Who may do what."""
+
+    def test_looking_is_for_everybody(self):
+        for arguments in [["status"], ["list"], ["show", "vm1"], ["history"]]:
+            with self.subTest(arguments=arguments):
+                self.assertEqual(self.code(*arguments, user=NOBODY), 0)
+
+    def test_changing_is_refused_with_5_and_changes_nothing(self):
+        before = self.json("status")
+        for arguments in [["rehearse", "--for=0"], ["mode", "vm1", "pause"], ["sync", "vm1"], ["register", "/x"],
+                          ["unregister", "/run/vm1.qmp"]]:
+            with self.subTest(arguments=arguments):
+                done = self.ctl(*arguments, user=NOBODY)
+                self.assertEqual((done.returncode, done.stderr), (5, "suspendctl: Only root may do this.\n"))
+        self.assertEqual(self.json("status"), before)
+
+    def busctl(self, *arguments, user=None):
+        """Runs busctl on the test's bus."""
+        return subprocess.run(["busctl", "--address=unix:path=" + self.bus.path] + list(arguments), user=user,
+                              stdout=subprocess.PIPE, stderr=subprocess.PIPE, timeout=LIMIT, encoding="utf-8")
+
+    def test_the_policy_lets_every_member_through_and_nothing_else(self):
+        for member in ["Get", "GetAll"]:
+            arguments = ["ss", "org.suspendd1.Manager", "State"][:2 if member == "GetAll" else 3]
+            if member == "GetAll":
+                arguments = ["s", "org.suspendd1.Manager"]
+            done = self.busctl("call", "org.suspendd1", "/org/suspendd1", "org.freedesktop.DBus.Properties", member,
+                               *arguments, user=NOBODY)
+            self.assertEqual(done.returncode, 0, done.stderr)
+        done = self.busctl("call", "org.suspendd1", "/org/suspendd1", "org.suspendd1.Manager", "Reload", user=NOBODY)
+        self.assertIn("Only root may do this", done.stderr)
+        done = self.busctl("call", "org.suspendd1", "/org/suspendd1", "org.suspendd1.Manager", "NoSuchThing", user=NOBODY)
+        self.assertIn("Access denied", done.stderr + "Access denied" * ("AccessDenied" in done.stderr))
+        done = self.busctl("call", "org.suspendd1", "/org/suspendd1", "org.suspendd1.Manager", "Reload")
+        self.assertIn("Cannot reload the configuration: line 3 makes no sense", done.stderr)
+
+    def test_the_policy_names_every_method(self):
+        with open(os.path.join(SOURCE, "conf/org.suspendd1.conf")) as f:
+            policy = f.read()
+        for path in ["/org/suspendd1", "/org/suspendd1/machine/vm1"]:
+            for line in self.busctl("introspect", "org.suspendd1", path).stdout.splitlines():
+                words = line.split()
+                if words[1] == "interface":
+                    interface = words[0]
+                elif words[1] == "method" and words[0] != ".Set":
+                    self.assertRegex(policy, r'send_interface="%s"\s+send_member="%s"' % (interface, words[0][1:]))
+
+
+class Objects(Case):
+    """The objects on the bus."""
+
+    busctl = Rights.busctl
+
+    def test_machines_are_in_the_tree_and_managed(self):
+        tree = self.busctl("tree", "--list", "org.suspendd1").stdout.split()
+        self.assertIn("/org/suspendd1/machine/vm1", tree)
+        self.assertEqual(len([x for x in tree if x.startswith("/org/suspendd1/machine/")]), 4)
+        done = self.busctl("--json=short", "call", "org.suspendd1", "/org/suspendd1", "org.freedesktop.DBus.ObjectManager",
+                           "GetManagedObjects")
+        objects = json.loads(done.stdout)["data"][0]
+        machine = objects["/org/suspendd1/machine/web_201_2fa"]["org.suspendd1.Machine"]
+        self.assertEqual((machine["Id"]["data"], machine["Plan"]["data"]), ("web 1/a", "nothing"))
+
+    def test_a_machine_is_found_by_its_id(self):
+        done = self.busctl("call", "org.suspendd1", "/org/suspendd1", "org.suspendd1.Manager", "GetMachine", "s", "vm2")
+        self.assertEqual(done.stdout, 'o "/org/suspendd1/machine/vm2"\n')
+        done = self.busctl("call", "org.suspendd1", "/org/suspendd1", "org.suspendd1.Manager", "GetMachine", "s", "vm3")
+        self.assertIn("No machine is called vm3.", done.stderr)
+        done = self.busctl("get-property", "org.suspendd1", "/org/suspendd1/machine/vm3", "org.suspendd1.Machine", "Id")
+        self.assertNotEqual(done.returncode, 0)
+
+    def test_changes_are_told(self):
+        child = subprocess.Popen(["busctl", "--address=unix:path=" + self.bus.path, "--json=short", "monitor",
+                                  "--match=type='signal',sender='org.suspendd1'"],
+                                 stdout=subprocess.PIPE, stderr=subprocess.PIPE, encoding="utf-8")
+        self.addCleanup(lambda: (child.send_signal(signal.SIGTERM), child.wait(), child.stdout.close(),
+                                 child.stderr.close()))
+        self.assertIn("Monitoring", child.stderr.readline())
+        self.good("mode", "vm1", "block")
+        self.good("register", "--name=new", "/run/new.qmp")
+        self.good("unregister", "new")
+
+        wanted = {("PropertiesChanged", "/org/suspendd1/machine/vm1"), ("PropertiesChanged", "/org/suspendd1"),
+                  ("InterfacesAdded", "/org/suspendd1"), ("MachineAdded", "/org/suspendd1"),
+                  ("InterfacesRemoved", "/org/suspendd1"), ("MachineRemoved", "/org/suspendd1")}
+        changed = {}
+        while wanted:
+            self.assertTrue(select.select([child.stdout], [], [], LIMIT)[0], wanted)
+            message = json.loads(child.stdout.readline())
+            wanted.discard((message.get("member"), message.get("path")))
+            if message.get("member") == "PropertiesChanged":
+                changed.setdefault(message["path"], {}).update(message["payload"]["data"][1])
+        self.assertEqual(changed["/org/suspendd1/machine/vm1"]["Mode"]["data"], "block")
+        self.assertEqual(changed["/org/suspendd1/machine/vm1"]["Plan"]["data"], "nothing")
+        self.assertIn("vm1", changed["/org/suspendd1"]["Blocking"]["data"])
+
+
+if __name__ == "__main__":
+    unittest.main()

@@ -20,6 +20,7 @@ static bool on_line(const Line *line, void *userdata) {
                 ear->text[ear->n++] = 'M';
         if (!line->text)
                 ear->text[ear->n++] = '!';
+        ck_assert(line->text || line->size == 0);
         ck_assert_uint_lt(ear->n + line->size + 2, TEXT_MAX);
         for (size_t i = 0; i < line->size; i++)
                 ear->text[ear->n++] = line->text[i];

@@ -1,0 +1,542 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+
+/* The whole plugin before a monitor and an agent that the test plays. */
+
+#include <check.h>
+#include <errno.h>
+#include <sys/stat.h>
+#include "common/clock-sample.h"
+#include "common/macro.h"
+#include "common/time-util.h"
+#include "fake-peer.h"
+
+static FakeHost fake;
+static FakePeer monitor, agent;
+static void *instance;
+static char directory[] = "/tmp/test-qmp-XXXXXX", monitor_path[64], agent_path[64];
+static uint64_t last_step;
+
+/* set up */
+
+static void set_up(void) {
+        (void) strcpy(directory, "/tmp/test-qmp-XXXXXX");
+        ck_assert_ptr_nonnull(mkdtemp(directory));
+        (void) snprintf(monitor_path, sizeof(monitor_path), "%s/base.qmp", directory);
+        (void) snprintf(agent_path, sizeof(agent_path), "%s/base.qga", directory);
+        fake_host_init(&fake);
+        fake_peer_listen(&monitor, &fake, monitor_path);
+        agent = (FakePeer){ .fd = -1, .listen_fd = -1 };
+        ck_assert_int_eq(suspendd_plugin.create(&fake.host, &instance), 0);
+}
+
+static void load(void) {
+        struct suspendd_setting setting = { .key = "Directory", .value = directory };
+
+        ck_assert_int_eq(suspendd_plugin.load(instance, &setting, 1), 0);
+        fake_peer_accept(&monitor);
+}
+
+static void tear_down(void) {
+        if (instance)
+                suspendd_plugin.destroy(instance);
+        instance = NULL;
+        fake_peer_done(&monitor);
+        fake_peer_done(&agent);
+        fake_host_done(&fake);
+        (void) unlink(monitor_path);
+        (void) unlink(agent_path);
+        (void) rmdir(directory);
+}
+
+/* A machine, identified and in the state of that word. */
+static struct suspendd_machine *machine_in(const char *word) {
+        load();
+        fake_peer_identify(&monitor, "web", word);
+        FAKE_HOST_WAIT(&fake, fake_host_find(&fake, "web"));
+        return fake_host_find(&fake, "web");
+}
+
+/* The same with an agent that answers. */
+static struct suspendd_machine *machine_with_agent(void) {
+        struct suspendd_machine *m;
+
+        fake_peer_listen(&agent, &fake, agent_path);
+        m = machine_in("running");
+        fake_peer_accept(&agent);
+        fake_peer_sync(&agent);
+        fake_peer_inform(&agent);
+        FAKE_HOST_WAIT(&fake, !*m->why_not[SUSPENDD_ACT_SUSPEND]);
+        return m;
+}
+
+static void say_event(const char *name) {
+        char text[128];
+
+        (void) snprintf(text, sizeof(text), "{\"event\": \"%s\", \"data\": {}}\r\n", name);
+        fake_peer_say(&monitor, text);
+}
+
+static void answer_status(const char *word) {
+        char value[64];
+
+        (void) snprintf(value, sizeof(value), "{\"status\": \"%s\"}", word);
+        fake_peer_answer(&monitor, "query-status", value);
+}
+
+static void begin(int (*act)(void *vm, uint64_t step), struct suspendd_machine *m) {
+        ck_assert_int_eq(act(m->vm, ++last_step), SUSPENDD_PENDING);
+}
+
+static const FakeDone *await_done(void) {
+        FAKE_HOST_WAIT(&fake, fake_host_find_done(&fake, last_step));
+        return fake_host_find_done(&fake, last_step);
+}
+
+/* identity */
+
+START_TEST(test_machine_is_announced_when_it_is_known) {
+        struct suspendd_machine *m;
+        char run[32];
+
+        load();
+        fake_host_spend(&fake, 20 * USEC_PER_MSEC);
+        ck_assert_uint_eq(fake.n_machines, 0);
+        ck_assert_uint_eq(fake.n_enumerated, 0);
+        fake_peer_identify(&monitor, "web", "io-error");
+        FAKE_HOST_WAIT(&fake, fake.n_enumerated == 1);
+        m = fake_host_find(&fake, "web");
+        ck_assert_ptr_nonnull(m);
+        ck_assert_str_eq(m->uuid, "");
+        ck_assert_str_eq(m->vmm, "QEMU 7.2.22");
+        (void) snprintf(run, sizeof(run), "%d.", (int) getpid());
+        ck_assert_int_eq(strncmp(m->run, run, strlen(run)), 0);
+        ck_assert_int_eq(m->state, SUSPENDD_STATE_OTHER);
+        ck_assert_str_eq(m->detail, "io-error");
+        ck_assert_str_eq(m->why_not[SUSPENDD_ACT_SUSPEND], "no guest agent");
+        ck_assert_str_eq(m->why_not[SUSPENDD_ACT_WAKE], "");
+}
+END_TEST
+
+static const struct {
+        const char *current, *peripheral, *anonymous, *why_not;
+} hardware[] = {
+        { "{\"wakeup-suspend-support\": false}",
+          "[]",
+          "[]",
+          "QEMU cannot wake this machine from a suspend" },
+        { "{\"wakeup-suspend-support\": true}",
+          "[{\"name\": \"type\", \"type\": \"string\"},"
+          "{\"name\": \"gpu\", \"type\": \"child<vfio-pci>\"}]",
+          "[]",
+          "VFIO device" },
+        { "{}",
+          "[]",
+          "[{\"name\": \"device[0]\", \"type\": \"child<vhost-user-fs-pci>\"}]",
+          "virtiofs/vhost-user device" },
+        { "{}", "[7, {\"type\": 8}]", "{}", "no guest agent" },
+};
+
+START_TEST(test_hardware_that_forbids_a_suspend_is_named) {
+        struct suspendd_machine *m;
+
+        load();
+        fake_peer_greet(&monitor);
+        fake_peer_answer(&monitor, "query-name", "{}");
+        fake_peer_refuse(&monitor, "query-uuid", "GenericError", "odd");
+        fake_peer_answer(&monitor, "query-current-machine", hardware[_i].current);
+        fake_peer_answer(&monitor, "qom-list", hardware[_i].peripheral);
+        fake_peer_answer(&monitor, "qom-list", hardware[_i].anonymous);
+        answer_status("running");
+        FAKE_HOST_WAIT(&fake, (m = fake_host_find(&fake, "base")));
+        ck_assert_str_eq(m->why_not[SUSPENDD_ACT_SUSPEND], hardware[_i].why_not);
+        ck_assert_str_eq(m->why_not[SUSPENDD_ACT_PAUSE], "");
+}
+END_TEST
+
+START_TEST(test_event_between_the_questions_announces_nothing) {
+        struct suspendd_machine *m;
+
+        load();
+        fake_peer_greet(&monitor);
+        say_event("STOP");
+        fake_peer_answer(&monitor, "query-name", "{\"name\": \"web\"}");
+        fake_peer_answer(&monitor, "query-uuid", "{}");
+        fake_peer_answer(&monitor, "query-current-machine", "{}");
+        fake_peer_answer(&monitor, "qom-list", "[]");
+        fake_peer_answer(&monitor, "qom-list", "[]");
+        answer_status("paused");
+        answer_status("paused");
+        FAKE_HOST_WAIT(&fake, (m = fake_host_find(&fake, "web")));
+        ck_assert_int_eq(m->state, SUSPENDD_STATE_PAUSED);
+        ck_assert_uint_eq(fake.n_machines, 1);
+}
+END_TEST
+
+START_TEST(test_mute_monitor_is_announced_as_held) {
+        struct suspendd_machine *m;
+        uint64_t before_usec = clock_now_usec(CLOCK_MONOTONIC);
+
+        load();
+        FAKE_HOST_WAIT(&fake, fake.n_enumerated == 1);
+        ck_assert_uint_ge(clock_now_usec(CLOCK_MONOTONIC) - before_usec, 250 * USEC_PER_MSEC);
+        m = fake_host_find(&fake, "base");
+        ck_assert_ptr_nonnull(m);
+        ck_assert_int_eq(m->state, SUSPENDD_STATE_UNKNOWN);
+        for (int act = 0; act < SUSPENDD_ACT_MAX; act++)
+                ck_assert_str_eq(m->why_not[act], "monitor held by another client");
+        ck_assert_int_lt(suspendd_plugin.pause(m->vm, 1), 0);
+        ck_assert_int_lt(suspendd_plugin.suspend(m->vm, 2), 0);
+
+        fake_peer_identify(&monitor, "web", "running");
+        FAKE_HOST_WAIT(&fake, fake_host_find(&fake, "web"));
+        ck_assert(!m->is_there);
+        ck_assert_uint_eq(fake_host_count(&fake), 1);
+        ck_assert_uint_eq(fake.n_enumerated, 1);
+}
+END_TEST
+
+START_TEST(test_monitor_that_only_greets_is_announced_too) {
+        struct suspendd_machine *m;
+
+        load();
+        fake_peer_greet(&monitor);
+        FAKE_HOST_WAIT(&fake, fake.n_enumerated == 1);
+        m = fake_host_find(&fake, "base");
+        ck_assert_ptr_nonnull(m);
+        ck_assert_str_eq(m->why_not[SUSPENDD_ACT_PAUSE], "monitor does not answer");
+}
+END_TEST
+
+START_TEST(test_machine_that_is_known_already_is_left_alone) {
+        fake.add_error = -EEXIST;
+        load();
+        fake_peer_identify(&monitor, "web", "running");
+        FAKE_HOST_WAIT(&fake, fake_peer_is_closed(&monitor));
+        FAKE_HOST_WAIT(&fake, fake.n_enumerated == 1);
+        ck_assert_uint_eq(fake.n_warnings, 0);
+}
+END_TEST
+
+/* acts */
+
+START_TEST(test_pause_is_seen_by_the_event_before_the_answer) {
+        struct suspendd_machine *m = machine_in("running");
+
+        begin(suspendd_plugin.pause, m);
+        (void) fake_peer_await(&monitor, "\"stop\"");
+        say_event("STOP");
+        FAKE_HOST_WAIT(&fake, m->state == SUSPENDD_STATE_PAUSED);
+        ck_assert_int_eq(await_done()->result, 0);
+        ck_assert(!fake_peer_hears(&monitor, "query-status"));
+}
+END_TEST
+
+START_TEST(test_answer_without_the_event_is_no_pause) {
+        struct suspendd_machine *m = machine_in("running");
+
+        begin(suspendd_plugin.pause, m);
+        fake_peer_answer(&monitor, "stop", "{}");
+        ck_assert_int_eq(await_done()->result, 0);
+        ck_assert_int_eq(m->state, SUSPENDD_STATE_RUNNING);
+        ck_assert_uint_eq(fake_host_count_done(&fake, last_step), 1);
+}
+END_TEST
+
+START_TEST(test_stop_of_another_client_is_asked_about) {
+        struct suspendd_machine *m = machine_in("running");
+
+        say_event("STOP");
+        answer_status("io-error");
+        FAKE_HOST_WAIT(&fake, m->state == SUSPENDD_STATE_OTHER);
+        ck_assert_str_eq(m->detail, "io-error");
+        say_event("RESUME");
+        answer_status("running");
+        FAKE_HOST_WAIT(&fake, m->state == SUSPENDD_STATE_RUNNING);
+        ck_assert_str_eq(m->detail, "");
+}
+END_TEST
+
+START_TEST(test_events_while_it_is_asked_make_it_ask_again) {
+        struct suspendd_machine *m = machine_in("running");
+        unsigned n_states = m->n_states;
+
+        say_event("STOP");
+        (void) fake_peer_await(&monitor, "query-status");
+        say_event("RESUME");
+        fake_host_spend(&fake, 10 * USEC_PER_MSEC);
+        fake_peer_say(&monitor, "{\"return\": {\"status\": \"paused\"}, \"id\": 8}\n");
+        answer_status("running");
+        FAKE_HOST_WAIT(&fake, m->n_states > n_states);
+        ck_assert_int_eq(m->state, SUSPENDD_STATE_RUNNING);
+}
+END_TEST
+
+START_TEST(test_resume_that_needs_a_reset_is_told) {
+        struct suspendd_machine *m = machine_in("guest-panicked");
+
+        begin(suspendd_plugin.resume, m);
+        fake_peer_refuse(
+                        &monitor,
+                        "cont",
+                        "GenericError",
+                        "Resetting the Virtual Machine is required");
+        ck_assert_int_eq(await_done()->result, -EUCLEAN);
+        ck_assert_str_eq(await_done()->why, "Resetting the Virtual Machine is required");
+}
+END_TEST
+
+START_TEST(test_wake_is_cont_then_wakeup) {
+        struct suspendd_machine *m = machine_in("suspended");
+
+        begin(suspendd_plugin.wake, m);
+        fake_peer_answer(&monitor, "cont", "{}");
+        ck_assert_ptr_null(fake_host_find_done(&fake, last_step));
+        fake_peer_answer(&monitor, "system_wakeup", "{}");
+        ck_assert_int_eq(await_done()->result, 0);
+        say_event("WAKEUP");
+        FAKE_HOST_WAIT(&fake, m->state == SUSPENDD_STATE_RUNNING);
+}
+END_TEST
+
+START_TEST(test_refused_wake_is_right_only_if_it_runs) {
+        static const char refusal[] = "Unable to wake up: guest is not in suspended state";
+        struct suspendd_machine *m = machine_in("suspended");
+
+        begin(suspendd_plugin.wake, m);
+        fake_peer_answer(&monitor, "cont", "{}");
+        fake_peer_refuse(&monitor, "system_wakeup", "GenericError", refusal);
+        answer_status("running");
+        ck_assert_int_eq(await_done()->result, 0);
+
+        begin(suspendd_plugin.wake, m);
+        fake_peer_answer(&monitor, "cont", "{}");
+        fake_peer_refuse(&monitor, "system_wakeup", "GenericError", refusal);
+        answer_status("paused");
+        ck_assert_int_eq(await_done()->result, -EIO);
+        ck_assert_str_eq(await_done()->why, refusal);
+}
+END_TEST
+
+START_TEST(test_cancelled_step_is_never_answered) {
+        struct suspendd_machine *m = machine_in("running");
+        uint64_t first;
+
+        begin(suspendd_plugin.pause, m);
+        first = last_step;
+        ck_assert_int_eq(suspendd_plugin.pause(m->vm, 4711), -EBUSY);
+        suspendd_plugin.cancel(m->vm, first);
+        begin(suspendd_plugin.pause, m);
+        fake_peer_answer(&monitor, "stop", "{}");
+        fake_host_spend(&fake, 20 * USEC_PER_MSEC);
+        ck_assert_uint_eq(fake.n_dones, 0);
+        fake_peer_answer(&monitor, "stop", "{}");
+        ck_assert_int_eq(await_done()->result, 0);
+        ck_assert_uint_eq(fake_host_count_done(&fake, first), 0);
+}
+END_TEST
+
+/* with an agent */
+
+START_TEST(test_suspend_is_seen_by_the_event) {
+        struct suspendd_machine *m = machine_with_agent();
+
+        begin(suspendd_plugin.suspend, m);
+        fake_peer_sync(&agent);
+        ck_assert_int_eq(await_done()->result, 0);
+        (void) fake_peer_await(&agent, "guest-suspend-ram");
+        ck_assert_int_eq(m->state, SUSPENDD_STATE_RUNNING);
+        say_event("SUSPEND");
+        FAKE_HOST_WAIT(&fake, m->state == SUSPENDD_STATE_SUSPENDED);
+}
+END_TEST
+
+START_TEST(test_set_time_clears_the_rtcs_backlog_where_there_is_one) {
+        struct suspendd_machine *m = machine_with_agent();
+
+        for (int i = 0; i < 2; i++) {
+                ck_assert_int_eq(suspendd_plugin.set_time(m->vm, ++last_step, 0), 1);
+                fake_peer_sync(&agent);
+                (void) fake_peer_await(&agent, "guest-set-time");
+                fake_peer_say(&agent, "{\"return\": {}}\n");
+                ck_assert_int_eq(await_done()->result, 0);
+                if (i == 0)
+                        fake_peer_refuse(
+                                        &monitor,
+                                        "rtc-reset-reinjection",
+                                        "CommandNotFound",
+                                        "not on this one");
+        }
+        fake_host_spend(&fake, 20 * USEC_PER_MSEC);
+        ck_assert(!fake_peer_hears(&monitor, "rtc-reset-reinjection"));
+}
+END_TEST
+
+START_TEST(test_time_is_read) {
+        struct suspendd_machine *m = machine_with_agent();
+
+        begin(suspendd_plugin.get_time, m);
+        fake_peer_sync(&agent);
+        (void) fake_peer_await(&agent, "guest-get-time");
+        fake_peer_say(&agent, "{\"return\": 42}\n");
+        ck_assert(await_done()->is_time);
+        ck_assert_int_eq(await_done()->time.guest_ns, 42);
+}
+END_TEST
+
+START_TEST(test_agent_that_leaves_one_unanswered_is_told_until_it_answers) {
+        struct suspendd_machine *m = machine_with_agent();
+
+        begin(suspendd_plugin.suspend, m);
+        fake_host_spend(&fake, 10 * USEC_PER_MSEC);
+        suspendd_plugin.cancel(m->vm, last_step);
+        FAKE_HOST_WAIT(&fake, *m->why_not[SUSPENDD_ACT_SUSPEND]);
+        ck_assert_str_eq(m->why_not[SUSPENDD_ACT_SUSPEND], "guest agent does not answer");
+        fake_peer_sync(&agent);
+        FAKE_HOST_WAIT(&fake, !*m->why_not[SUSPENDD_ACT_SUSPEND]);
+        ck_assert(!fake_peer_hears(&agent, "guest-suspend-ram"));
+}
+END_TEST
+
+START_TEST(test_agent_may_come_later_and_go) {
+        struct suspendd_machine *m = machine_in("running");
+
+        ck_assert_str_eq(m->why_not[SUSPENDD_ACT_SUSPEND], "no guest agent");
+        fake_peer_listen(&agent, &fake, agent_path);
+        fake_peer_accept(&agent);
+        fake_peer_sync(&agent);
+        fake_peer_inform(&agent);
+        FAKE_HOST_WAIT(&fake, !*m->why_not[SUSPENDD_ACT_SUSPEND]);
+        (void) unlink(agent_path);
+        fake_peer_done(&agent);
+        FAKE_HOST_WAIT(&fake, *m->why_not[SUSPENDD_ACT_SUSPEND]);
+        ck_assert_str_eq(m->why_not[SUSPENDD_ACT_SUSPEND], "no guest agent");
+        fake_peer_listen(&agent, &fake, agent_path);
+        fake_peer_accept(&agent);
+}
+END_TEST
+
+START_TEST(test_opened_port_makes_it_look_again) {
+        struct suspendd_machine *m = machine_with_agent();
+
+        say_event("VSERPORT_CHANGE");
+        FAKE_HOST_WAIT(&fake, *m->why_not[SUSPENDD_ACT_SUSPEND]);
+        fake_peer_sync(&agent);
+        fake_peer_inform(&agent);
+        FAKE_HOST_WAIT(&fake, !*m->why_not[SUSPENDD_ACT_SUSPEND]);
+}
+END_TEST
+
+/* endings */
+
+START_TEST(test_machine_that_hangs_up_is_removed) {
+        struct suspendd_machine *m = machine_with_agent();
+
+        begin(suspendd_plugin.pause, m);
+        fake_peer_hang_up(&monitor);
+        FAKE_HOST_WAIT(&fake, !m->is_there);
+        ck_assert_int_eq(m->state, SUSPENDD_STATE_RUNNING);
+        FAKE_HOST_WAIT(&fake, fake_peer_is_closed(&agent));
+        ck_assert_uint_eq(fake.n_dones, 0);
+        fake_peer_accept(&monitor); /* it is tried again */
+}
+END_TEST
+
+START_TEST(test_broken_monitor_is_out_of_reach_and_tried_again_later) {
+        struct suspendd_machine *m = machine_in("running");
+        uint64_t before_usec = clock_now_usec(CLOCK_MONOTONIC);
+
+        fake_peer_say(&monitor, "rubbish\n");
+        FAKE_HOST_WAIT(&fake, !m->is_there);
+        ck_assert_int_eq(m->state, SUSPENDD_STATE_UNKNOWN);
+        ck_assert_uint_eq(fake.n_warnings, 1);
+        fake_peer_hang_up(&monitor);
+        fake_peer_accept(&monitor);
+        ck_assert_uint_ge(clock_now_usec(CLOCK_MONOTONIC) - before_usec, 900 * USEC_PER_MSEC);
+        fake_peer_say(&monitor, "rubbish\n");
+        fake_peer_hang_up(&monitor);
+        fake_peer_accept(&monitor);
+        ck_assert_uint_ge(clock_now_usec(CLOCK_MONOTONIC) - before_usec, 2900 * USEC_PER_MSEC);
+        ck_assert_uint_eq(fake.n_warnings, 1);
+}
+END_TEST
+
+static void destroy_all(FakeHost *f, struct suspendd_machine *m) {
+        (void) f;
+        (void) m;
+        suspendd_plugin.destroy(instance);
+        instance = NULL;
+}
+
+START_TEST(test_it_may_be_destroyed_in_the_hosts_calls) {
+        struct suspendd_machine *m;
+
+        if (_i == 1)
+                fake.on_state = destroy_all;
+        m = machine_in("running");
+        if (_i == 0) {
+                fake.on_state = destroy_all;
+                begin(suspendd_plugin.pause, m);
+                (void) fake_peer_await(&monitor, "stop");
+                fake_peer_say(&monitor, "{\"event\": \"STOP\"}\n{\"event\": \"RESUME\"}\n");
+        }
+        FAKE_HOST_WAIT(&fake, !instance);
+        ck_assert(m->is_there); /* nothing more is announced */
+        FAKE_HOST_WAIT(&fake, fake_peer_is_closed(&monitor));
+        ck_assert_int_eq(sd_event_run(fake.host.event, 50 * USEC_PER_MSEC), 0);
+}
+END_TEST
+
+START_TEST(test_reload_without_it_lets_it_go) {
+        struct suspendd_machine *m = machine_in("paused");
+
+        ck_assert_int_eq(suspendd_plugin.load(instance, NULL, 0), 0);
+        ck_assert(!m->is_there);
+        ck_assert_int_eq(m->state, SUSPENDD_STATE_UNKNOWN);
+        FAKE_HOST_WAIT(&fake, fake.n_enumerated == 2);
+}
+END_TEST
+
+static void add_tests(TCase *c) {
+        tcase_add_test(c, test_machine_is_announced_when_it_is_known);
+        tcase_add_loop_test(
+                        c, test_hardware_that_forbids_a_suspend_is_named, 0, ARRAY_LEN(hardware));
+        tcase_add_test(c, test_event_between_the_questions_announces_nothing);
+        tcase_add_test(c, test_mute_monitor_is_announced_as_held);
+        tcase_add_test(c, test_monitor_that_only_greets_is_announced_too);
+        tcase_add_test(c, test_machine_that_is_known_already_is_left_alone);
+        tcase_add_test(c, test_pause_is_seen_by_the_event_before_the_answer);
+        tcase_add_test(c, test_answer_without_the_event_is_no_pause);
+        tcase_add_test(c, test_stop_of_another_client_is_asked_about);
+        tcase_add_test(c, test_events_while_it_is_asked_make_it_ask_again);
+        tcase_add_test(c, test_resume_that_needs_a_reset_is_told);
+        tcase_add_test(c, test_wake_is_cont_then_wakeup);
+        tcase_add_test(c, test_refused_wake_is_right_only_if_it_runs);
+        tcase_add_test(c, test_cancelled_step_is_never_answered);
+        tcase_add_test(c, test_suspend_is_seen_by_the_event);
+        tcase_add_test(c, test_set_time_clears_the_rtcs_backlog_where_there_is_one);
+        tcase_add_test(c, test_time_is_read);
+        tcase_add_test(c, test_agent_that_leaves_one_unanswered_is_told_until_it_answers);
+        tcase_add_test(c, test_agent_may_come_later_and_go);
+        tcase_add_test(c, test_opened_port_makes_it_look_again);
+        tcase_add_test(c, test_machine_that_hangs_up_is_removed);
+        tcase_add_test(c, test_broken_monitor_is_out_of_reach_and_tried_again_later);
+        tcase_add_loop_test(c, test_it_may_be_destroyed_in_the_hosts_calls, 0, 2);
+        tcase_add_test(c, test_reload_without_it_lets_it_go);
+}
+
+int main(void) {
+        Suite *suite = suite_create("qmp-vm");
+        TCase *c = tcase_create("vm");
+        SRunner *runner;
+        int n_failed;
+
+        tcase_add_checked_fixture(c, set_up, tear_down);
+        tcase_set_timeout(c, 60);
+        add_tests(c);
+        suite_add_tcase(suite, c);
+        runner = srunner_create(suite);
+        srunner_run_all(runner, CK_ENV);
+        n_failed = srunner_ntests_failed(runner);
+        srunner_free(runner);
+        return n_failed == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+}

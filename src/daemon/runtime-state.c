@@ -9,7 +9,7 @@
 
 #define FILE_SIZE_MAX (4 * 1024 * 1024)
 #define TEXT_MAX 4096
-#define ENTRIES_MAX 4096 /* of each kind */
+#define ENTRIES_MAX 1024 /* of each kind */
 
 static const JsonLimits file_limits = {
         .size_max = FILE_SIZE_MAX,

@@ -34,7 +34,7 @@ DEFINE_CLEANUP(RuntimeState *, runtime_state_free);
 /* registrations; borrowed array */
 
 size_t runtime_state_registrations(const RuntimeState *s, const Registration **ret);
-/* Returns also: -EEXIST if that plugin has that address already; -ENOSPC over 4096. */
+/* Returns also: -EEXIST if that plugin has that address already; -ENOSPC over 1024. */
 int runtime_state_register(RuntimeState *s, const Registration *r);
 /* Returns also: -ENOENT. */
 int runtime_state_unregister(RuntimeState *s, const char *plugin, const char *address);

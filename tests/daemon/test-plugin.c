@@ -1,0 +1,145 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include <errno.h>
+#include "daemon/plugin.h"
+#include "scratch.h"
+
+static unsigned n_created, n_destroyed;
+static int create_result;
+
+static int create(const struct suspendd_host *host, void **ret_instance) {
+        ck_assert_uint_eq(host->abi, 4711);
+        ck_assert_ptr_eq(plugin_of_host(host)->owner, &create_result);
+        n_created++;
+        *ret_instance = &n_created;
+        return create_result;
+}
+
+static void destroy(void *instance) {
+        ck_assert_ptr_eq(instance, &n_created);
+        n_destroyed++;
+}
+
+static const struct suspendd_host host = { .abi = 4711, .size = sizeof(host) };
+static const struct suspendd_plugin good = {
+        .abi = SUSPENDD_PLUGIN_ABI,
+        .size = sizeof(good),
+        .name = "good",
+        .create = create,
+        .destroy = destroy,
+};
+
+static void setup(void) {
+        scratch_make();
+        n_created = n_destroyed = 0;
+        create_result = 0;
+}
+
+START_TEST(test_instance_lives_as_long_as_the_plugin) {
+        Plugin *p = NULL;
+
+        ck_assert_int_eq(plugin_new(&good, &host, &create_result, &p), 0);
+        ck_assert_uint_eq(n_created, 1);
+        ck_assert_ptr_eq(p->instance, &n_created);
+        ck_assert_ptr_eq(plugin_of_host(&p->host), p);
+        plugin_free(p);
+        ck_assert_uint_eq(n_destroyed, 1);
+        ck_assert_ptr_null(plugin_free(NULL));
+}
+END_TEST
+
+START_TEST(test_failed_create_is_told) {
+        Plugin *p = NULL;
+
+        create_result = -ENODEV;
+        ck_assert_int_eq(plugin_new(&good, &host, &create_result, &p), -ENODEV);
+        ck_assert_uint_eq(n_destroyed, 0);
+        ck_assert_ptr_null(p);
+}
+END_TEST
+
+START_TEST(test_other_interface_is_refused) {
+        struct suspendd_plugin other = good;
+        Plugin *p = NULL;
+
+        other.abi++;
+        ck_assert_int_eq(plugin_new(&other, &host, &create_result, &p), -EPROTO);
+        other = good;
+        other.size--;
+        ck_assert_int_eq(plugin_new(&other, &host, &create_result, &p), -EPROTO);
+        other = good;
+        other.create = NULL;
+        ck_assert_int_eq(plugin_new(&other, &host, &create_result, &p), -ELIBBAD);
+        other = good;
+        other.size += 64; /* a newer one with more at its end */
+        ck_assert_int_eq(plugin_new(&other, &host, &create_result, &p), 0);
+        plugin_free(p);
+        ck_assert_uint_eq(n_created, 1);
+}
+END_TEST
+
+static int load(const char *name) {
+        Plugin *p = NULL;
+        int r = plugin_load(scratch, name, &host, &create_result, &p);
+
+        plugin_free(p);
+        return r;
+}
+
+START_TEST(test_only_a_plain_name_is_looked_for) {
+        ck_assert_int_eq(load("../x"), -EINVAL);
+        ck_assert_int_eq(load("/x"), -EINVAL);
+        ck_assert_int_eq(load(""), -EINVAL);
+        ck_assert_int_eq(load(".x"), -EINVAL);
+        ck_assert_int_eq(load("missing"), -ENOENT);
+        ck_assert_int_eq(mkdir(scratch_path("d.so"), 0755), 0);
+        ck_assert_int_eq(load("d"), -ELIBBAD);
+        scratch_write("text.so", "this is no library");
+        ck_assert_int_eq(load("text"), -ELIBBAD);
+}
+END_TEST
+
+/* Copies a library of the system, which is none of ours. */
+START_TEST(test_library_that_is_no_plugin_is_refused) {
+        char *libc;
+        size_t size;
+
+        ck_assert_int_eq(symlink("/lib64/ld-linux-x86-64.so.2", scratch_path("link.so")), 0);
+        if (access(scratch_path("link.so"), R_OK) < 0)
+                return; /* another architecture names its loader differently */
+        libc = scratch_read("link.so", &size);
+        scratch_write_bytes("loader.so", libc, size);
+        free(libc);
+        ck_assert_int_eq(load("loader"), -ELIBBAD);
+}
+END_TEST
+
+START_TEST(test_what_others_can_write_is_not_loaded) {
+        scratch_write("a.so", "");
+        ck_assert_int_eq(chmod(scratch_path("a.so"), 0664), 0);
+        ck_assert_int_eq(load("a"), -EPERM);
+        ck_assert_int_eq(chmod(scratch_path("a.so"), 0646), 0);
+        ck_assert_int_eq(load("a"), -EPERM);
+        ck_assert_int_eq(chmod(scratch_path("a.so"), 0644), 0);
+        ck_assert_int_eq(load("a"), -ELIBBAD); /* it was looked into */
+        if (geteuid() == 0) {
+                ck_assert_int_eq(chown(scratch_path("a.so"), 65534, 0), 0);
+                ck_assert_int_eq(load("a"), -EPERM);
+                ck_assert_int_eq(chown(scratch_path("a.so"), 0, 0), 0);
+        }
+        ck_assert_int_eq(chmod(scratch, 0777), 0);
+        ck_assert_int_eq(load("a"), -EPERM);
+}
+END_TEST
+
+int main(void) {
+        TCase *c = tcase_create("plugin");
+
+        tcase_add_checked_fixture(c, setup, scratch_remove);
+        tcase_add_test(c, test_instance_lives_as_long_as_the_plugin);
+        tcase_add_test(c, test_failed_create_is_told);
+        tcase_add_test(c, test_other_interface_is_refused);
+        tcase_add_test(c, test_only_a_plain_name_is_looked_for);
+        tcase_add_test(c, test_library_that_is_no_plugin_is_refused);
+        tcase_add_test(c, test_what_others_can_write_is_not_loaded);
+        return scratch_run(c, "plugin");
+}

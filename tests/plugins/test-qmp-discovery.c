@@ -1,0 +1,321 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+
+/* Sockets that come, go and never were, before the whole plugin. */
+
+#include <check.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include "common/clock-sample.h"
+#include "common/macro.h"
+#include "common/time-util.h"
+#include "fake-peer.h"
+
+#define PEERS 3
+
+static FakeHost fake;
+static FakePeer peers[PEERS];
+static void *instance;
+static char directory[] = "/tmp/test-qmp-XXXXXX";
+static char paths[PEERS][128];
+
+/* set up */
+
+static void set_up(void) {
+        (void) strcpy(directory, "/tmp/test-qmp-XXXXXX");
+        ck_assert_ptr_nonnull(mkdtemp(directory));
+        fake_host_init(&fake);
+        for (int i = 0; i < PEERS; i++)
+                peers[i] = (FakePeer){ .fd = -1, .listen_fd = -1 };
+        ck_assert_int_eq(suspendd_plugin.create(&fake.host, &instance), 0);
+}
+
+static void tear_down(void) {
+        char command[128];
+
+        suspendd_plugin.destroy(instance);
+        for (int i = 0; i < PEERS; i++)
+                fake_peer_done(&peers[i]);
+        fake_host_done(&fake);
+        (void) snprintf(command, sizeof(command), "rm -r %s", directory);
+        ck_assert_int_eq(system(command), 0);
+}
+
+/* Loads one setting; %s in @value is the directory. */
+static void load(const char *key, const char *value) {
+        struct suspendd_setting setting = { .key = key, .file = "test.conf", .line = 7 };
+        unsigned n_enumerated = fake.n_enumerated;
+        const char *rest = strstr(value, "%s");
+        char text[256];
+
+        (void) snprintf(text,
+                        sizeof(text),
+                        "%.*s%s%s",
+                        rest ? (int) (rest - value) : (int) strlen(value),
+                        value,
+                        rest ? directory : "",
+                        rest ? rest + 2 : "");
+        setting.value = text;
+        ck_assert_int_eq(suspendd_plugin.load(instance, &setting, 1), 0);
+        ck_assert_uint_eq(fake.n_enumerated, n_enumerated); /* not from within */
+}
+
+static void make_directory(const char *name) {
+        char path[128];
+
+        (void) snprintf(path, sizeof(path), "%s/%s", directory, name);
+        ck_assert_int_eq(mkdir(path, 0755), 0);
+}
+
+static void appear(int i, const char *name) {
+        (void) snprintf(paths[i], sizeof(paths[i]), "%s/%s", directory, name);
+        fake_peer_listen(&peers[i], &fake, paths[i]);
+}
+
+static void vanish(int i) {
+        ck_assert_int_eq(unlink(paths[i]), 0);
+        fake_peer_done(&peers[i]);
+}
+
+/* Plays the monitor until the machine is announced. */
+static struct suspendd_machine *serve(int i, const char *name) {
+        fake_peer_accept(&peers[i]);
+        fake_peer_identify(&peers[i], name, "running");
+        FAKE_HOST_WAIT(&fake, fake_host_find(&fake, name));
+        return fake_host_find(&fake, name);
+}
+
+static bool is_asked(int i) {
+        int fd = accept4(peers[i].listen_fd, NULL, NULL, SOCK_NONBLOCK);
+
+        if (fd >= 0)
+                (void) close(fd);
+        return fd >= 0;
+}
+
+/* tests */
+
+START_TEST(test_nothing_to_find_is_found_at_once) {
+        uint64_t before_usec = clock_now_usec(CLOCK_MONOTONIC);
+
+        load("Directory", "%s/none/at/all");
+        FAKE_HOST_WAIT(&fake, fake.n_enumerated == 1);
+        ck_assert_uint_le(clock_now_usec(CLOCK_MONOTONIC) - before_usec, USEC_PER_SEC);
+        ck_assert_uint_eq(fake.n_machines, 0);
+}
+END_TEST
+
+START_TEST(test_sockets_that_stand_are_found) {
+        appear(0, "a.qmp");
+        appear(1, "b.qmp");
+        appear(2, "b.qga");
+        load("Socket", "%s/*");
+        serve(0, "a");
+        ck_assert_uint_eq(fake.n_enumerated, 0);
+        serve(1, "b");
+        FAKE_HOST_WAIT(&fake, fake.n_enumerated == 1);
+        ck_assert_uint_eq(fake_host_count(&fake), 2);
+}
+END_TEST
+
+START_TEST(test_sockets_that_come_later_are_found) {
+        load("Directory", "%s");
+        FAKE_HOST_WAIT(&fake, fake.n_enumerated == 1);
+        appear(0, "a.qmp");
+        serve(0, "a");
+        appear(1, "b.qmp");
+        serve(1, "b");
+        ck_assert_uint_eq(fake.n_enumerated, 1);
+}
+END_TEST
+
+START_TEST(test_directories_that_come_later_are_found) {
+        load("Socket", "%s/vms/*/run/qmp.sock");
+        make_directory("vms");
+        fake_host_spend(&fake, 100 * USEC_PER_MSEC);
+        make_directory("vms/web");
+        make_directory("vms/web/run");
+        appear(0, "vms/web/run/qmp.sock");
+        serve(0, "web");
+        make_directory("vms/db");
+        fake_host_spend(&fake, 100 * USEC_PER_MSEC);
+        make_directory("vms/db/run");
+        fake_host_spend(&fake, 100 * USEC_PER_MSEC);
+        appear(1, "vms/db/run/qmp.sock");
+        serve(1, "db");
+}
+END_TEST
+
+START_TEST(test_directory_that_is_made_anew_is_found_again) {
+        char path[128];
+
+        make_directory("vms");
+        load("Directory", "%s/vms");
+        appear(0, "vms/a.qmp");
+        serve(0, "a");
+        vanish(0);
+        FAKE_HOST_WAIT(&fake, fake_host_count(&fake) == 0);
+        (void) snprintf(path, sizeof(path), "%s/vms", directory);
+        ck_assert_int_eq(rmdir(path), 0);
+        fake_host_spend(&fake, 100 * USEC_PER_MSEC);
+        make_directory("vms");
+        appear(0, "vms/a.qmp");
+        serve(0, "a");
+}
+END_TEST
+
+START_TEST(test_what_is_no_socket_is_left_alone) {
+        char path[128];
+        int fd;
+
+        (void) snprintf(path, sizeof(path), "%s/file.qmp", directory);
+        fd = open(path, O_CREAT | O_WRONLY | O_CLOEXEC, 0600);
+        ck_assert_int_ge(fd, 0);
+        (void) close(fd);
+        make_directory("directory.qmp");
+        load("Directory", "%s");
+        FAKE_HOST_WAIT(&fake, fake.n_enumerated == 1);
+        ck_assert_uint_eq(fake.n_warnings, 0);
+}
+END_TEST
+
+START_TEST(test_socket_that_nobody_serves_is_given_up_soon) {
+        appear(0, "a.qmp");
+        fake_peer_done(&peers[0]);
+        load("Directory", "%s");
+        FAKE_HOST_WAIT(&fake, fake.n_enumerated == 1);
+        fake_host_spend(&fake, 3500 * USEC_PER_MSEC); /* all retries */
+        ck_assert_int_eq(sd_event_run(fake.host.event, USEC_PER_SEC), 0);
+        ck_assert_uint_eq(fake.n_machines, 0);
+
+        /* its successor is another socket */
+        ck_assert_int_eq(unlink(paths[0]), 0);
+        appear(0, "a.qmp");
+        serve(0, "a");
+}
+END_TEST
+
+START_TEST(test_socket_is_tried_until_it_is_listened_to) {
+        load("Directory", "%s");
+        appear(0, "late.qmp");
+        fake_peer_done(&peers[0]);
+        fake_host_spend(&fake, 200 * USEC_PER_MSEC);
+        ck_assert_int_eq(unlink(paths[0]), 0);
+        appear(0, "late.qmp");
+        serve(0, "late");
+}
+END_TEST
+
+START_TEST(test_others_comings_and_goings_wake_nobody_for_long) {
+        char path[128];
+
+        load("Directory", "%s");
+        FAKE_HOST_WAIT(&fake, fake.n_enumerated == 1);
+        for (int i = 0; i < 20; i++) {
+                (void) snprintf(path, sizeof(path), "%s/other-%d", directory, i);
+                ck_assert_int_eq(mkdir(path, 0700), 0);
+        }
+        fake_host_turn(&fake, 0); /* takes note, and has no reason to look */
+        ck_assert_int_eq(sd_event_run(fake.host.event, 200 * USEC_PER_MSEC), 0);
+}
+END_TEST
+
+START_TEST(test_machine_by_name_has_that_name) {
+        char value[256];
+
+        appear(0, "odd");
+        (void) snprintf(value, sizeof(value), "mine %s/odd %s/agent-of-odd", directory, directory);
+        load("Monitor", value);
+        fake_peer_accept(&peers[0]);
+        fake_peer_identify(&peers[0], "theirs", "running");
+        FAKE_HOST_WAIT(&fake, fake_host_find(&fake, "mine"));
+        appear(1, "agent-of-odd");
+        fake_peer_accept(&peers[1]);
+        fake_peer_sync(&peers[1]);
+}
+END_TEST
+
+START_TEST(test_bad_settings_are_logged_with_their_line) {
+        load("Socket", "relative/*.qmp");
+        load("Nonsense", "yes");
+        ck_assert_uint_eq(fake.n_warnings, 2);
+        FAKE_HOST_WAIT(&fake, fake.n_enumerated >= 1);
+}
+END_TEST
+
+START_TEST(test_reload_keeps_what_is_the_same) {
+        struct suspendd_machine *m;
+
+        appear(0, "a.qmp");
+        load("Directory", "%s");
+        m = serve(0, "a");
+        load("Socket", "%s/*.qmp");
+        FAKE_HOST_WAIT(&fake, fake.n_enumerated == 2);
+        ck_assert(m->is_there);
+        ck_assert(!is_asked(0));
+        load("Socket", "%s/*.sock");
+        ck_assert(!m->is_there);
+}
+END_TEST
+
+START_TEST(test_registered_machine_outlives_a_reload) {
+        const char *why = NULL;
+
+        load("Directory", "%s/none");
+        appear(0, "a.sock");
+        ck_assert_int_eq(suspendd_plugin.register_machine(instance, NULL, paths[0], NULL, &why), 0);
+        serve(0, "a");
+        load("Directory", "%s/none");
+        ck_assert_ptr_nonnull(fake_host_find(&fake, "a"));
+        ck_assert_int_eq(suspendd_plugin.unregister_machine(instance, paths[0]), 0);
+        ck_assert_ptr_null(fake_host_find(&fake, "a"));
+        ck_assert_int_eq(
+                        suspendd_plugin.register_machine(instance, NULL, "a.sock", NULL, &why),
+                        -EINVAL);
+}
+END_TEST
+
+START_TEST(test_slow_ones_do_not_hold_up_the_enumeration) {
+        uint64_t before_usec = clock_now_usec(CLOCK_MONOTONIC);
+
+        appear(0, "a.qmp");
+        appear(1, "b.qmp");
+        load("Directory", "%s");
+        fake_peer_accept(&peers[1]);
+        fake_peer_say(&peers[1], "{\"QMP\": {}}\n"); /* and not a word more */
+        FAKE_HOST_WAIT(&fake, fake.n_enumerated == 1);
+        ck_assert_uint_le(clock_now_usec(CLOCK_MONOTONIC) - before_usec, 2500 * USEC_PER_MSEC);
+        FAKE_HOST_WAIT(&fake, fake_host_count(&fake) == 2);
+}
+END_TEST
+
+int main(void) {
+        Suite *suite = suite_create("qmp-discovery");
+        TCase *c = tcase_create("sockets");
+        SRunner *runner;
+        int n_failed;
+
+        tcase_add_checked_fixture(c, set_up, tear_down);
+        tcase_set_timeout(c, 60);
+        tcase_add_test(c, test_nothing_to_find_is_found_at_once);
+        tcase_add_test(c, test_sockets_that_stand_are_found);
+        tcase_add_test(c, test_sockets_that_come_later_are_found);
+        tcase_add_test(c, test_directories_that_come_later_are_found);
+        tcase_add_test(c, test_directory_that_is_made_anew_is_found_again);
+        tcase_add_test(c, test_what_is_no_socket_is_left_alone);
+        tcase_add_test(c, test_socket_that_nobody_serves_is_given_up_soon);
+        tcase_add_test(c, test_socket_is_tried_until_it_is_listened_to);
+        tcase_add_test(c, test_others_comings_and_goings_wake_nobody_for_long);
+        tcase_add_test(c, test_machine_by_name_has_that_name);
+        tcase_add_test(c, test_bad_settings_are_logged_with_their_line);
+        tcase_add_test(c, test_reload_keeps_what_is_the_same);
+        tcase_add_test(c, test_registered_machine_outlives_a_reload);
+        tcase_add_test(c, test_slow_ones_do_not_hold_up_the_enumeration);
+        suite_add_tcase(suite, c);
+        runner = srunner_create(suite);
+        srunner_run_all(runner, CK_ENV);
+        n_failed = srunner_ntests_failed(runner);
+        srunner_free(runner);
+        return n_failed == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+}

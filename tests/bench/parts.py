@@ -134,16 +134,18 @@ class Bus(Part):
 
     def sleep(self, sleep_usec):
         """One host sleep, with nothing of ours running while it begins or ends; its stamps."""
+        number = self.cycle()["cycle"] + 1
         self.call("SleepIn", "tt", QUIET_USEC, sleep_usec)
         time.sleep(QUIET_USEC / 1e6 + 0.45)
-        self.wait_phase("asleep")
+        wait_until(lambda: self._has_slept(number, "asleep_ns"), 30, "the host to fall asleep")
         end_ns = self.cycle()["asleep_ns"] + sleep_usec * 1000
         time.sleep(max(0, end_ns - time.monotonic_ns()) / 1e9 + 0.5)
-        self.wait_phase("idle")
+        wait_until(lambda: self._has_slept(number, "sent_false_ns"), 30, "the host to wake")
         return self.cycle()
 
-    def wait_phase(self, phase, seconds=30):
-        wait_until(lambda: self.get("Phase") == phase, seconds, "phase " + phase)
+    def _has_slept(self, number, stamp):
+        cycle = self.cycle()
+        return cycle["cycle"] == number and cycle[stamp] > 0
 
     def close(self):
         ended(self.login1)

@@ -7,6 +7,13 @@
 #include "common/time-util.h"
 
 #define UNSENT_MAX (64 * 1024)
+/*
+ * Told once for each change, not as long as something is there: sd-event asks the kernel again after
+ * each event that it dispatches, and with hundreds of monitors ready at once the kernel would walk
+ * through all that still wait, each time.
+ */
+#define TOLD_ONCE ((uint32_t) EPOLLET)
+#define END_OF_IT ((uint32_t) (EPOLLRDHUP | EPOLLHUP | EPOLLERR))
 /* How long a peer that used its bytes up waits: until it may send some pieces again. */
 #define THROTTLE_USEC (USEC_PER_SEC / 2)
 
@@ -54,6 +61,13 @@ static bool channel_on_line(const Line *line, void *userdata) {
         return true;
 }
 
+/* Sets what is waited for; what is there already is told anew. */
+static int channel_arm(Channel *c) {
+        uint32_t events = EPOLLIN | EPOLLRDHUP | TOLD_ONCE | (c->unsent ? EPOLLOUT : 0);
+
+        return MIN(sd_event_source_set_io_events(c->io, events), 0);
+}
+
 /* The peer's bytes are used up: what it has to say waits in its socket. */
 static int channel_on_throttle(sd_event_source *s, uint64_t usec, void *userdata) {
         Channel *c = userdata;
@@ -96,8 +110,8 @@ static void channel_account(Channel *c, size_t size) {
                 channel_throttle(c);
 }
 
-/* Returns: false if the channel is gone. */
-static bool channel_read(Channel *c) {
+/* Returns: false if the channel is gone. @is_end: the peer has hung up, behind what it still said. */
+static bool channel_read(Channel *c, bool is_end) {
         char piece[CHANNEL_TURN_BYTES];
         bool freed = false;
         ssize_t size;
@@ -109,6 +123,8 @@ static bool channel_read(Channel *c) {
                 c->ops->on_end(c->userdata, size < 0 ? -errno : 0);
                 return false;
         }
+        if (is_end || size == (ssize_t) sizeof(piece))
+                (void) channel_arm(c);
         channel_account(c, (size_t) size);
         c->freed = &freed;
         line_reader_feed(&c->reader, piece, (size_t) size, channel_on_line, c);
@@ -138,7 +154,7 @@ static void channel_flush(Channel *c) {
         if (c->unsent_size > 0)
                 return;
         free(TAKE_PTR(c->unsent));
-        (void) sd_event_source_set_io_events(c->io, EPOLLIN);
+        (void) channel_arm(c);
 }
 
 static int channel_on_io(sd_event_source *s, int fd, uint32_t events, void *userdata) {
@@ -146,8 +162,8 @@ static int channel_on_io(sd_event_source *s, int fd, uint32_t events, void *user
 
         (void) s;
         (void) fd;
-        if (events & (EPOLLIN | EPOLLHUP | EPOLLERR))
-                if (!channel_read(c))
+        if (events & (EPOLLIN | END_OF_IT))
+                if (!channel_read(c, events & END_OF_IT))
                         return 0;
         if ((events & EPOLLOUT) && c->unsent)
                 channel_flush(c);
@@ -168,7 +184,7 @@ int channel_new(sd_event *event, int fd, const ChannelOps *ops, void *userdata, 
                 .reader = LINE_READER_INIT(ops->line_max, ops->mark),
                 .allowance_bytes = CHANNEL_BURST_BYTES,
         };
-        r = sd_event_add_io(event, &c->io, fd, EPOLLIN, channel_on_io, c);
+        r = sd_event_add_io(event, &c->io, fd, EPOLLIN | EPOLLRDHUP | TOLD_ONCE, channel_on_io, c);
         if (r < 0)
                 return r;
         (void) sd_event_source_set_description(c->io, ops->name);
@@ -205,7 +221,7 @@ static int channel_keep(Channel *c, const char *text, size_t size) {
         memcpy(unsent + c->unsent_size, text, size);
         c->unsent = unsent;
         c->unsent_size += size;
-        return MIN(sd_event_source_set_io_events(c->io, EPOLLIN | EPOLLOUT), 0);
+        return channel_arm(c);
 }
 
 int channel_send(Channel *c, const char *text, size_t size) {

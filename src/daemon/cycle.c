@@ -486,14 +486,19 @@ void cycle_handle(Cycle *c, CycleEvent event) {
 /* what happens */
 
 void cycle_set_delay_max(Cycle *c, uint64_t usec) {
+        CycleReport *r = &c->report;
+
         if (c->delay_max_usec == usec)
                 return;
         c->delay_max_usec = usec;
-        if (c->state != CYCLE_PREPARING)
-                return;
-
-        log_notice("InhibitDelayMaxSec has changed; this cycle's budget with it");
-        cycle_budget(c);
+        if (c->state == CYCLE_PREPARING) {
+                log_notice("InhibitDelayMaxSec has changed; this cycle's budget with it");
+                cycle_budget(c);
+        } else if (c->state == CYCLE_SLEEPING && r->kind == CYCLE_KIND_SLEEP) {
+                /* All stood before the answer was there: the record tells what the cycle really had. */
+                r->delay_max_usec = usec;
+                budget_compute(&r->budget, usec, c->cap_usec, c->suspend_share);
+        }
 }
 
 int cycle_rehearse(Cycle *c, uint64_t for_usec) {

@@ -1,0 +1,228 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""What logind does to us, and what becomes of logind: on the real one, with bare QEMUs as machines."""
+
+from lab import Host, LabError, Qemu, wait_for
+from _suspendd import UNIT, Suspendd, SuspenddCase, of
+
+LOGIND = "systemd-logind"
+
+
+class LogindCase(SuspenddCase):
+    """A host, the service, and machines a and b that run."""
+
+    config = ""
+
+    @classmethod
+    def setUpClass(cls):
+        cls.host = Host(sleep=1, inhibit_delay=5).start()
+        cls.addClassCleanup(cls.host.stop)
+        cls.suspendd = Suspendd(cls.host, cls.config)
+        cls.a, cls.b = (Qemu(cls.host.scratch, n, cls.host, kind="none").start() for n in "ab")
+        for vm in (cls.a, cls.b):
+            cls.addClassCleanup(vm.kill)
+        cls.suspendd.start()
+        for name in "ab":
+            cls.suspendd.wait_machine(name, run_state="running")
+
+    def setUp(self):
+        self.host.set_sleep(1)
+        self.suspendd.wait_state("idle")
+        self.wait_lock()
+
+    def wait_lock(self):
+        """Waits until logind lists our delay lock."""
+        wait_for(lambda: self.locks("delay"), 10, "our delay lock", interval=0.05)
+
+    def locks(self, mode):
+        """Our locks at logind."""
+        return [x for x in self.host.inhibitors() if x["who"] == "suspendd" and x["mode"] == mode]
+
+    def assert_running(self):
+        """Both machines run."""
+        for vm in (self.a, self.b):
+            vm.wait_status("running", 5)
+
+    def hang(self, vm):
+        """Freezes a QEMU for the length of the test: the cycle prepares to the end of its budget."""
+        vm.freeze()
+        self.addCleanup(vm.thaw)
+
+
+class Delay(LogindCase):
+    """InhibitDelayMaxSec, read anew each cycle."""
+
+    def release_with_a_hung_machine(self, delay):
+        self.host.set_inhibit_delay(delay)
+        self.addCleanup(self.host.set_inhibit_delay, 5)
+        self.hang(self.b)
+        record = self.suspendd.suspend()
+        self.assertEqual(of(record, "a")["stood"], "paused")
+        self.assertIsNone(of(record, "b")["stood"])
+        self.assertTrue(of(record, "b")["failed"])
+        return record
+
+    def test_five_seconds_are_used_to_nine_tenths(self):
+        record = self.release_with_a_hung_machine(5)
+        self.assertEqual(record["delay_max_usec"], 5000000)
+        self.assertLess(record["released_after_usec"], 4500000)
+        self.assertGreater(record["released_after_usec"], 4000000)
+
+    def test_one_second_changed_by_reload_between_cycles(self):
+        record = self.release_with_a_hung_machine(1)
+        self.assertEqual(record["delay_max_usec"], 1000000)
+        self.assertLess(record["released_after_usec"], 900000)
+
+    def test_infinity_is_capped(self):
+        self.host.set_inhibit_delay("infinity")
+        self.addCleanup(self.host.set_inhibit_delay, 5)
+        self.hang(self.b)
+        record = self.suspendd.suspend()
+        self.assertIsNone(record["delay_max_usec"])
+        self.assertEqual(record["budget_usec"], 10000000)
+        self.assertLess(record["released_after_usec"], 9500000)
+        self.assertEqual(of(record, "a")["stood"], "paused")
+
+    def test_zero_is_unprotected_and_said_to_be(self):
+        self.host.set_inhibit_delay(0)
+        self.addCleanup(self.host.set_inhibit_delay, 5)
+        record = self.suspendd.suspend()
+        self.assertFalse(record["protected"])
+        for name in "ab":
+            self.assertEqual(of(record, name)["stood"], "paused")
+        self.assertIn("InhibitDelayMaxSec is 0", self.suspendd.log())
+        self.assert_running()
+
+
+class Failures(LogindCase):
+    """Sleeps that fail, and a logind that goes."""
+
+    def test_sleep_that_fails_resumes_all(self):
+        self.host.set_sleep("fail")
+        mark = self.a.monitor.mark()
+        record = self.suspendd.suspend()
+        self.assertEqual(record["ended"], "failed")
+        self.assertFalse(record["host_slept"])
+        self.a.monitor.wait_event("RESUME", 1, mark)
+        self.assert_running()
+
+    def test_logind_restarted_during_the_delay(self):
+        self.hang(self.b)
+        number = self.suspendd.last_number() + 1
+        sleeps = self.host.sleeps()
+        self.host.request_suspend()
+        self.suspendd.wait_state("preparing")
+        self.a.wait_status("paused")
+        self.host.systemctl("restart", LOGIND)
+        self.a.wait_status("running", 3)
+        self.b.thaw()
+        record = self.suspendd.wait_record(number)
+        self.assertEqual(record["ended"], "lost")
+        self.assertEqual(self.host.sleeps(), sleeps, "logind has forgotten the sleep")
+        self.assert_running()
+        self.wait_lock()
+        self.assertEqual(len(self.locks("delay")), 1)
+
+    def test_logind_killed_while_asleep(self):
+        self.host.set_sleep("hold")
+        self.host.request_suspend()
+        self.host.wait_asleep()
+        number = self.suspendd.last_number() + 1
+        self.host.systemctl("kill", "-s", "KILL", LOGIND)
+        wait_for(lambda: self.host.preparing_for_sleep() is False, 10, "logind back", interval=0.05)
+        with self.assertRaises(LabError):  # the sleep is still under way: nobody may be woken
+            self.a.wait_status("running", 1.5)
+        self.host.wake()
+        self.suspendd.wait_record(number)
+        self.assert_running()
+        self.wait_lock()
+
+    def test_second_sleep_at_once_after_the_first_wake(self):
+        first = self.suspendd.last_number() + 1
+        self.host.suspend()
+        self.host.suspend()
+        records = [self.suspendd.wait_record(n) for n in (first, first + 1)]
+        for record in records:
+            self.assertEqual((of(record, "a")["stood"], of(record, "b")["stood"]), ("paused", "paused"))
+            self.assertFalse(record["overdue"])
+        self.assert_running()
+
+    def test_second_sleep_while_machines_are_still_woken(self):
+        self.host.set_sleep("hold")
+        self.host.request_suspend()
+        self.host.wait_asleep()
+        first = self.suspendd.last_number() + 1
+        self.b.freeze()
+        self.host.wake()
+        self.suspendd.wait_state("restoring")
+        self.wait_lock()
+        self.host.set_sleep(1)
+        wait_for(lambda: self.host.request_suspend(check=False).returncode == 0, 5, "a second suspend")
+        self.suspendd.wait_state("preparing")
+        self.b.thaw()
+        self.assertEqual(self.suspendd.wait_record(first)["ended"], "interrupted")
+        second = self.suspendd.wait_record(first + 1)
+        self.assertEqual((of(second, "a")["stood"], of(second, "b")["stood"]), ("paused", "paused"))
+        self.assert_running()
+
+    def test_suspend_requested_while_the_daemon_starts(self):
+        self.suspendd.stop()
+        self.host.systemctl("start", "--no-block", UNIT)
+        wait_for(lambda: self.locks("delay"), 5, "our delay lock", interval=0.001)
+        mark = self.a.monitor.mark()
+        self.host.suspend()
+        self.suspendd.wait_state("idle")
+        self.a.monitor.wait_event("STOP", 5, mark)
+        self.a.monitor.wait_event("RESUME", 5, mark)
+        self.assert_running()
+
+    def test_daemon_started_in_mid_sleep_finds_nothing_of_its_own(self):
+        self.suspendd.stop()
+        self.host.set_sleep("hold")
+        self.host.request_suspend()
+        self.host.wait_asleep()
+        self.host.systemctl("start", "--no-block", UNIT)
+        self.suspendd.wait_machine("a")
+        self.host.wake()
+        self.host.wait_awake()
+        self.suspendd.wait_state("idle")
+        self.assert_running()
+        self.wait_lock()
+
+
+class Block(LogindCase):
+    """The block mode."""
+
+    config = "[Machine precious]\nMode=block\n"
+
+    def refused_suspend(self):
+        """Asks for a suspend as a user's would be: root's own goes past block locks before systemd 257."""
+        refused = self.host.request_suspend("--check-inhibitors=yes", check=False)
+        self.assertNotEqual(refused.returncode, 0)
+        return refused
+
+    def test_block_refuses_the_sleep_and_lets_it_when_the_machine_has_gone(self):
+        vm = Qemu(self.host.scratch, "precious", self.host, kind="none").start()
+        self.addCleanup(vm.kill)
+        self.suspendd.wait_machine("precious", run_state="running")
+        wait_for(lambda: self.locks("block"), 5, "block lock", interval=0.05)
+        self.assertIn("precious", self.locks("block")[0]["why"])
+        sleeps = self.host.sleeps()
+        refused = self.refused_suspend()
+        self.assertIn("precious", refused.stdout + refused.stderr)
+        self.assertEqual(self.host.sleeps(), sleeps)
+        self.assertEqual(vm.status(), "running")
+
+        vm.kill()
+        wait_for(lambda: not self.locks("block"), 5, "no block lock", interval=0.05)
+        self.suspendd.suspend()
+        self.assertEqual(self.host.sleeps(), sleeps + 1)
+
+    def test_mode_by_command_blocks_and_unblocks(self):
+        self.suspendd.ctl("mode", "a", "block")
+        self.addCleanup(self.suspendd.ctl, "mode", "a", "auto")
+        wait_for(lambda: self.locks("block"), 5, "block lock", interval=0.05)
+        self.refused_suspend()
+        self.suspendd.ctl("mode", "a", "pause")
+        wait_for(lambda: not self.locks("block"), 5, "no block lock", interval=0.05)
+        self.suspendd.suspend()
+        self.assert_running()

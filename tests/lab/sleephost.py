@@ -173,7 +173,7 @@ class Host:
                 with open("/proc/%d/comm" % pid) as f:
                     if f.read().strip() == "systemd":
                         return pid
-            except FileNotFoundError:
+            except (FileNotFoundError, ProcessLookupError):
                 continue
         return None
 

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 """All checks, the quick ones first."""
 
+import _docs
 import _text
 import _tools
 
@@ -11,6 +12,10 @@ CHECKS = [
     _text.layers,
     _text.own_header_first,
     _text.headers_guard,
+    _docs.settings,
+    _docs.options,
+    _docs.bus_members,
+    _docs.messages,
     _tools.layout,
     _tools.shell,
     _tools.manuals,

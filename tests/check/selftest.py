@@ -8,6 +8,7 @@ import shutil
 import tempfile
 import unittest
 
+import _docs
 import _text
 import _tools
 from _tree import ROOT, Tree, Unavailable
@@ -82,6 +83,30 @@ class CheckTest(unittest.TestCase):
 
     def test_headers_guard(self):
         self.assert_sees(_text.headers_guard, "src/a.h", SPDX, SPDX + "#pragma once\n")
+
+    def test_settings(self):
+        code = 'if (str_equal(key, "Size"))\n        return parse_size(*value ? value : "4M", &size);\n'
+        self.write("src/daemon/config.c", code)
+        self.write("man/suspendd.conf.5", ".It Va Size Ns =\n")
+        for bad in ("", "#Size=5M\n", "#Size=4M\n#Colour=\n"):
+            self.assert_sees(_docs.settings, "conf/suspendd.conf", "# one line\n" + bad, "#Size=4M\n")
+        self.assert_sees(_docs.settings, "man/suspendd.conf.5", ".It Va Other Ns =\n", ".It Va Size Ns =\n")
+
+    def test_options(self):
+        self.write("src/cli/main.c", '{ "all", no_argument, NULL, 0 },\n')
+        self.write("src/daemon/main.c", '{ "file", required_argument, NULL, 0 },\n')
+        self.write("man/suspendctl.1", ".It Fl a , Fl -all\n")
+        self.assert_sees(_docs.options, "man/suspendd.8", ".It Fl -files\n", ".It Fl -file Ns = Ns Ar x\n")
+
+    def test_bus_members(self):
+        self.write("src/daemon/bus-manager.c", 'SD_BUS_METHOD_WITH_ARGS(\n        "Reload", SD_BUS_ARGS("s", name))\n')
+        self.write("src/daemon/bus-machine.c", 'CHANGING("Name", "s", property_text, name),\n')
+        self.assert_sees(_docs.bus_members, "man/suspendd.8", ".Fn Reload\n", ".Fn Reload\n.Va Name\n")
+
+    def test_messages(self):
+        self.write("src/daemon/messages.h", '#define SUSPENDD_MESSAGE_WOKE "%s"\n' % ("0f" * 16))
+        self.write("src/daemon/a.c", "SUSPENDD_MESSAGE_WOKE\n")
+        self.assert_sees(_docs.messages, "man/suspendd.8", ".It Li %s\n" % ("0e" * 16), ".It Li %s\n" % ("0f" * 16))
 
     def test_layout(self):
         self.assert_sees(_tools.layout, "src/a.c", "int  a;\n", "int a;\n")

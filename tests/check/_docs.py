@@ -1,0 +1,76 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""Checks that what the code knows is documented, and what is documented is known. Each takes a Tree."""
+
+import re
+
+from _tree import Unavailable
+
+CONFIG_PAGE = "man/suspendd.conf.5"
+CONFIG_FILE = "conf/suspendd.conf"
+DAEMON_PAGE = "man/suspendd.8"
+COMMAND_PAGE = "man/suspendctl.1"
+MESSAGES = "src/daemon/messages.h"
+BUS = ("src/daemon/bus-manager.c", "src/daemon/bus-machine.c")
+
+# How the code names what it knows.
+SETTING = r'str_equal\(key, "(\w+)"\)|\[POLICY_\w+\] = "(\w+)"'
+OPTION = r'\{ "([a-z-]+)", (?:no|required|optional)_argument'
+MEMBER = r'(?:SD_BUS_\w+|CHANGING|CONSTANT|WHOLE)\(\s*"([A-Z]\w+)"'
+
+
+def text_of(tree, name):
+    """The text of a file without which there is nothing to check."""
+    if name not in tree.files:
+        raise Unavailable("no " + name)
+    return tree.text(name)
+
+
+def found(pattern, text):
+    """All that a pattern's groups find in a text."""
+    return {x for match in re.finditer(pattern, text, re.M) for x in match.groups() if x}
+
+
+def differ(where, what, known, documented):
+    """The problems of a place that documents something else than what is known."""
+    return ["%s:1: lacks %s %s" % (where, what, x) for x in sorted(known - documented)] + \
+        ["%s:1: there is no %s %s" % (where, what, x) for x in sorted(documented - known)]
+
+
+def settings(tree):
+    """Each setting of the configuration is in suspendd.conf(5) and in suspendd.conf, where the default is the code's."""
+    code = text_of(tree, "src/daemon/config.c")
+    known = found(SETTING, code)
+    for name in tree.ending(".c"):
+        if name.startswith("src/plugins/"):
+            known |= found(SETTING, tree.text(name))
+    sample = text_of(tree, CONFIG_FILE)
+    problems = differ(CONFIG_PAGE, "setting", known, found(r"^\.It Va (\w+) Ns =", text_of(tree, CONFIG_PAGE)))
+    problems += differ(CONFIG_FILE, "setting", known, found(r"^#?(\w+)=", sample))
+    for key, default in re.findall(r'str_equal\(key, "(\w+)"\)\)\s*return [^;]*\*value \? value : "([^"]*)"', code):
+        if not re.search("^#%s=%s$" % (key, re.escape(default)), sample, re.M):
+            problems.append("%s:1: %s is not %s, its default" % (CONFIG_FILE, key, default))
+    return problems
+
+
+def options(tree):
+    """Each option of the command lines is in suspendd(8) or suspendctl(1)."""
+    problems = []
+    for code, page in (("src/daemon/main.c", DAEMON_PAGE), ("src/cli/main.c", COMMAND_PAGE)):
+        listed = "\n".join(x for _, x in tree.lines(page) if x.startswith(".It Fl")) if text_of(tree, page) else ""
+        problems += differ(page, "option", found(OPTION, text_of(tree, code)), found(r"Fl -([a-z-]+)", listed))
+    return problems
+
+
+def bus_members(tree):
+    """Each method, signal and property on the bus is named in suspendd(8)."""
+    page = text_of(tree, DAEMON_PAGE)
+    known = {x for name in BUS for x in found(MEMBER, text_of(tree, name))}
+    return ["%s:1: lacks %s" % (DAEMON_PAGE, x) for x in sorted(known) if not re.search(r"\b%s\b" % x, page)]
+
+
+def messages(tree):
+    """Each MESSAGE_ID= that is logged is in suspendd(8)."""
+    ids = dict(re.findall(r'#define (SUSPENDD_MESSAGE_\w+) "(\w+)"', text_of(tree, MESSAGES)))
+    code = "".join(tree.text(x) for x in tree.ending(".c") if x.startswith("src/daemon/"))
+    logged = {ids[x] for x in ids if re.search(r"\b%s\b" % x, code)}
+    return differ(DAEMON_PAGE, "message", logged, found(r"^\.It Li ([0-9a-f]{32})$", text_of(tree, DAEMON_PAGE)))

@@ -19,6 +19,7 @@ CHECKS = [
     _tools.layout,
     _tools.shell,
     _tools.manuals,
+    _tools.units,
     _tools.cppcheck,
     _tools.tidy,
 ]

@@ -118,6 +118,12 @@ class CheckTest(unittest.TestCase):
         page = '.\\" x\n.Dd January 1, 2025\n.Dt X 8\n.Os\n.Sh NAME\n.Nm x\n.Nd y\n.Sh DESCRIPTION\nz\n'
         self.assert_sees(_tools.manuals, "man/x.8", page + ".Xx\n", page)
 
+    def test_units(self):
+        with open(os.path.join(ROOT, "units/suspendd.service.in")) as f:
+            unit = f.read()
+        for bad in (unit.replace("KillMode", "KillsMode"), unit.replace("PrivateNetwork=yes", "PrivateNetwork=no")):
+            self.assert_sees(_tools.units, "units/suspendd.service.in", bad, unit)
+
     def test_cppcheck(self):
         text = SPDX + "int f(void);\nint f(void) {\n        int a[2] = { 0, 0 };\n        return a[%d];\n}\n"
         self.assert_sees(_tools.cppcheck, "src/a.c", text % 2, text % 1)

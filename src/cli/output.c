@@ -169,10 +169,18 @@ static char *format_list(JsonObject *list) {
         return s;
 }
 
+/* Whether the value says no more than that all is as usual. */
+static bool is_usual(const Field *f, JsonObject *value) {
+        if (f->format ==
+            FORMAT_OFFSET_NS) /* of a clock: two readings never agree to the last digit */
+                return llabs(json_object_get_int64(value)) < NSEC_PER_MSEC;
+        return !json_object_get_boolean(value);
+}
+
 char *output_field(const Output *o, const Field *f, JsonObject *value) {
         JsonObject *m = member(value, f->key);
 
-        if (f->flags & FIELD_IF_SET && !json_object_get_boolean(m))
+        if (f->flags & FIELD_IF_SET && is_usual(f, m))
                 return NULL;
 
         switch (json_object_get_type(m)) {

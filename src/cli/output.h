@@ -39,7 +39,7 @@ typedef enum FieldFlags {
         FIELD_RIGHT = 1 << 0,
         FIELD_SHRINK = 1 << 1, /* cut where the terminal is too narrow */
         FIELD_WRAP = 1 << 2,   /* continued on the next line there */
-        FIELD_IF_SET = 1 << 3, /* 0 and "no" say nothing */
+        FIELD_IF_SET = 1 << 3, /* 0, "no" and offsets below 1 ms say nothing */
 } FieldFlags;
 
 typedef struct Field {

@@ -149,6 +149,12 @@ static void print_reasons(const Output *o, JsonObject *machines) {
         }
 }
 
+static int compare_ids(const void *a, const void *b) {
+        return strverscmp(
+                        json_text(*(JsonObject *const *) a, "id"),
+                        json_text(*(JsonObject *const *) b, "id"));
+}
+
 int record_print(const Output *o, JsonObject *record) {
         JsonObject *machines;
         int r;
@@ -158,6 +164,7 @@ int record_print(const Output *o, JsonObject *record) {
             json_object_array_length(machines) == 0)
                 return 0;
 
+        json_object_array_sort(machines, compare_ids);
         (void) putchar('\n');
         r = output_table(o, machine_fields, ARRAY_LEN(machine_fields), machines);
         if (r >= 0)

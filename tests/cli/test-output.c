@@ -32,6 +32,8 @@ static const struct {
         { "{\"a\":-1500000,\"b\":200000}",
           { "A", "a", FORMAT_OFFSET_NS, 0, "b" },
           "-1.5ms ±200us" },
+        { "{\"a\":999999}", { "A", "a", FORMAT_OFFSET_NS, FIELD_IF_SET, NULL }, NULL },
+        { "{\"a\":-1000000}", { "A", "a", FORMAT_OFFSET_NS, FIELD_IF_SET, NULL }, "-1ms" },
         { "{\"a\":[\"x\",\"y\"]}", { "A", "a", FORMAT_LIST, 0, NULL }, "x, y" },
         { "{\"a\":[]}", { "A", "a", FORMAT_LIST, 0, NULL }, NULL },
         { "{\"a\":\"2026-03-04T05:06:07.890Z\"}",

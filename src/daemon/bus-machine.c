@@ -242,9 +242,6 @@ static int method_set_mode(sd_bus_message *message, void *userdata, sd_bus_error
         r = manager_set_mode(b->manager, m, mode, &why);
         if (r < 0)
                 return bus_error_set(error, r, what, why);
-
-        bus_api_machine_changed(b, m);
-        bus_api_manager_changed(b, "Blocking"); /* it may have been one that blocks */
         return sd_bus_reply_method_return(message, NULL);
 }
 

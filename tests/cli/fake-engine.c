@@ -168,6 +168,10 @@ static int end_cycle(sd_event_source *s, uint64_t usec, void *userdata) {
 int manager_rehearse(Manager *m, uint64_t for_usec, const char **ret_why) {
         CycleReport *r = &the_cycle.report;
 
+        if (for_usec > 3600 * USEC_PER_SEC) {
+                *ret_why = "a rehearsal takes an hour at most";
+                return -EINVAL;
+        }
         if (the_cycle.state != CYCLE_IDLE) {
                 *ret_why = "a cycle is under way";
                 return -EBUSY;
@@ -233,10 +237,11 @@ int manager_sync(Manager *m, Machine *machine, const char **ret_why) {
 }
 
 int manager_set_mode(Manager *m, Machine *machine, Mode mode, const char **ret_why) {
-        (void) m;
         (void) ret_why;
         machine->policy.mode = mode;
         machine->mode_source = "command";
+        bus_api_machine_changed(m->bus_api, machine);
+        bus_api_manager_changed(m->bus_api, "Blocking");
         return 0;
 }
 

@@ -34,8 +34,14 @@ static void ops_stats(void *userdata _unused_, SuspendStats *ret) {
 
 static void ops_take_lock(void *userdata) {
         Manager *m = userdata;
-        int r = inhibitor_take(m->delay_lock, LOCK_WHY);
+        int r;
 
+        /* Machines may take longer to run again than logind waits, and it shall not wait for a lock that ends with us. */
+        if (m->private->is_quitting) {
+                inhibitor_drop(m->delay_lock);
+                return;
+        }
+        r = inhibitor_take(m->delay_lock, LOCK_WHY);
         if (r < 0 && r != -EALREADY)
                 (void) log_error_errno(r, "Cannot ask logind for a delay lock");
 }

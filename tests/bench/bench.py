@@ -90,9 +90,16 @@ class Stage:
         shutil.rmtree(self.directory, ignore_errors=True)
 
     def floor_round(self):
-        """The floor alone, as suspendd is alone in its turn: (stop, cont) in ns, see Floor.act()."""
+        """The floor alone, as suspendd is alone in its turn: (stop, cont), see Floor.act().
+
+        It acts after the same rests as suspendd: caches that are still warm from the stop make a
+        cont faster.
+        """
         self.daemon.freeze()
-        stop, cont = self.floor.act("stop"), self.floor.act("cont")
+        time.sleep(parts.QUIET_USEC / 1e6)
+        stop = self.floor.act("stop")
+        time.sleep(SLEEP_USEC / 1e6)
+        cont = self.floor.act("cont")
         self.daemon.thaw()
         return stop, cont
 

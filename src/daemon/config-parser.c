@@ -159,6 +159,6 @@ void config_parse(const char *text, size_t size, const ConfigParserOps *ops, voi
                 .userdata = userdata,
         };
 
+        /* It reads on to the end whatever it meets, and what it thinks of a line is known by then. */
         (void) ini_parse_stream(parser_read, &p, parser_on_setting, &p);
-        parser_settle(&p);
 }

@@ -81,7 +81,7 @@ static int journal_connect(const char *path) {
                 return -ENAMETOOLONG;
         memcpy(address.sun_path, path, strlen(path) + 1);
 
-        fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+        fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
         if (fd < 0)
                 return -errno;
         if (connect(fd, (struct sockaddr *) &address, sizeof(address)) < 0)

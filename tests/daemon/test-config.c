@@ -177,6 +177,16 @@ static const char *const bad_lines[] = {
         "Key=before any section",
 };
 
+START_TEST(test_empty_value_resets_a_list) {
+        _cleanup_(config_freep) Config *c =
+                        load_text("[Manager]\nPlugins=a b\nPlugins=\nPlugins=c,d\n");
+
+        ck_assert_str_eq(c->plugins[0], "c");
+        ck_assert_str_eq(c->plugins[1], "d");
+        ck_assert_ptr_null(c->plugins[2]);
+}
+END_TEST
+
 START_TEST(test_bad_line_is_left_out_and_counted) {
         _cleanup_free_ char *text = NULL;
         _cleanup_(config_freep) Config *c = NULL;
@@ -357,6 +367,7 @@ int main(void) {
         tcase_add_test(c, test_empty_is_the_default);
         tcase_add_test(c, test_all_settings_are_read);
         tcase_add_test(c, test_later_settings_replace_earlier);
+        tcase_add_test(c, test_empty_value_resets_a_list);
         tcase_add_loop_test(c, test_bad_line_is_left_out_and_counted, 0, ARRAY_LEN(bad_lines));
         tcase_add_test(c, test_indented_line_is_one_of_its_own);
         tcase_add_test(c, test_long_line_is_refused_not_cut);

@@ -123,7 +123,7 @@ START_TEST(test_long_record_is_cut_to_its_head) {
 END_TEST
 
 START_TEST(test_foreign_files_are_left_out) {
-        static const char *const names[] = { "history/03.json",
+        static const char *const names[] = { "history/011.json",
                                              "history/x.json",
                                              "history/5.json.bak",
                                              "history/-1.json",

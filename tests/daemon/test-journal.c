@@ -365,6 +365,38 @@ START_TEST(test_any_wrong_byte_is_survived) {
 }
 END_TEST
 
+/* Neither an append nor a new slot can be written: all is as it was, in memory and for the next life. */
+START_TEST(test_failed_write_changes_nothing) {
+        struct rlimit saved, small = { .rlim_cur = 100 };
+        JournalNote more[] = { note(JOURNAL_NOTE_HELD, 2), note(JOURNAL_NOTE_NONE, 1) };
+        Journal *j = open_journal();
+
+        write_one(j, JOURNAL_NOTE_HELD, 1);
+        if (_i == 1) { /* a journal just opened goes on in the other slot */
+                journal_free(j);
+                j = open_journal();
+        }
+        ck_assert_int_eq(getrlimit(RLIMIT_FSIZE, &saved), 0);
+        small.rlim_max = saved.rlim_max;
+        (void) signal(SIGXFSZ, SIG_IGN);
+        ck_assert_int_eq(setrlimit(RLIMIT_FSIZE, &small), 0);
+        ck_assert_int_lt(journal_write(j, more, ARRAY_LEN(more)), 0);
+        ck_assert_int_eq(setrlimit(RLIMIT_FSIZE, &saved), 0);
+
+        ck_assert_uint_eq(count(j), 1);
+        ck_assert_int_eq(kind_of(j, 1), JOURNAL_NOTE_HELD);
+        write_one(j, JOURNAL_NOTE_WATCHED, 3);
+        for (int life = 0; life < 2; life++) {
+                ck_assert_uint_eq(count(j), 2);
+                ck_assert_int_eq(kind_of(j, 1), JOURNAL_NOTE_HELD);
+                ck_assert_int_eq(kind_of(j, 3), JOURNAL_NOTE_WATCHED);
+                journal_free(j);
+                j = open_journal();
+        }
+        journal_free(j);
+}
+END_TEST
+
 /* No space for a larger file: the one that is there goes on. */
 START_TEST(test_reserve_without_space_keeps_the_journal) {
         struct rlimit saved, small = { .rlim_cur = 16384, .rlim_max = RLIM_INFINITY };
@@ -458,6 +490,7 @@ int main(void) {
         tcase_add_test(c, test_newer_version_is_not_read);
         tcase_add_test(c, test_foreign_contents_count_as_empty);
         tcase_add_test(c, test_any_wrong_byte_is_survived);
+        tcase_add_loop_test(c, test_failed_write_changes_nothing, 0, 2);
         tcase_add_test(c, test_reserve_without_space_keeps_the_journal);
         tcase_add_test(c, test_killed_writer_leaves_whole_notes);
         suite_add_tcase(s, c);

@@ -24,7 +24,7 @@ struct Discovery {
         size_t n_entries;
         Watch *watch;
         sd_event_source *look, *enumeration;
-        bool is_looking;
+        bool is_looking, is_loading;
 };
 
 /* A walk along a pattern, from the root; @path is where it is. */
@@ -115,13 +115,33 @@ static int discovery_add(Discovery *d, const char *path, Entry **ret) {
         return 0;
 }
 
-/* Something is at the walk's end. */
+/* Says once that a socket which the configuration names is not there, or cannot be seen. */
+static void walk_missed(Walk *w, int error) {
+        Discovery *d = w->discovery;
+
+        if (!d->is_loading || !w->is_literal)
+                return;
+        d->host->log(d->host,
+                     error == -ENOENT ? LOG_INFO : LOG_WARNING,
+                     NULL,
+                     "Monitor %s is waited for: %s",
+                     w->path,
+                     strerror(-error));
+}
+
+/* Something may be at the walk's end. */
 static void walk_found(Walk *w) {
         struct stat st;
         Entry *e;
         int r = 0;
 
-        if (w->only_watch || stat(w->path, &st) < 0 || !S_ISSOCK(st.st_mode))
+        if (w->only_watch)
+                return;
+        if (stat(w->path, &st) < 0) {
+                walk_missed(w, -errno);
+                return;
+        }
+        if (!S_ISSOCK(st.st_mode))
                 return;
         e = discovery_find(w->discovery, w->path);
         if (!e)
@@ -219,7 +239,10 @@ static void discovery_look(Discovery *d) {
         entry_expect(entry_from_link(i));
         for (size_t i = 0; i < d->patterns.n; i++) {
                 const Pattern *p = &d->patterns.items[i];
-                Walk walk = { .discovery = d, .is_literal = p->is_literal };
+                Walk walk = {
+                        .discovery = d,
+                        .is_literal = p->is_literal || !strpbrk(p->path, "*?["),
+                };
 
                 walk_along(&walk, p->path);
                 if (!p->agent)
@@ -332,7 +355,9 @@ int discovery_load(Discovery *d, const struct suspendd_setting *settings, size_t
         d->patterns = patterns;
         patterns = before;
         discovery_weed(d);
+        d->is_loading = true;
         discovery_look(d);
+        d->is_loading = false;
         return discovery_enumerate(d);
 }
 

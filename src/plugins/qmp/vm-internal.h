@@ -42,7 +42,7 @@ struct Vm {
         const char *trouble;             /* static: why nothing can be done while it is not known */
 
         RunState run;
-        bool word_asked, word_again;
+        bool word_asked, word_again, devices_asked, devices_again;
         int64_t stamp_boottime_ns;
 
         VmStep pause, resume, wake;

@@ -226,6 +226,14 @@ void vm_ask_word(Vm *vm, int64_t stamp_boottime_ns) {
                                                                .userdata = vm }) >= 0;
 }
 
+/* Looks at the devices again; one look at a time, however many go at once. */
+static void vm_ask_devices(Vm *vm) {
+        if (!vm->devices_again || vm->devices_asked)
+                return;
+        vm->devices_again = false;
+        vm->devices_asked = identity_ask_devices(&vm->identity, vm->monitor) >= 0;
+}
+
 /* Events that have nothing to do with the run state. Returns: false if it was none of them. */
 static bool vm_on_hardware_event(Vm *vm, const char *name) {
         if (str_equal(name, "VSERPORT_CHANGE")) {
@@ -236,8 +244,8 @@ static bool vm_on_hardware_event(Vm *vm, const char *name) {
                 return true;
         }
         if (str_equal(name, "DEVICE_DELETED")) {
-                if (vm->known)
-                        (void) identity_ask_devices(&vm->identity, vm->monitor);
+                vm->devices_again = true;
+                vm_ask_devices(vm);
                 return true;
         }
         return false;
@@ -265,6 +273,8 @@ static void vm_on_identity(void *userdata) {
         Vm *vm = userdata;
 
         vm->identified = true;
+        vm->devices_asked = false;
+        vm_ask_devices(vm);
         if (vm->known)
                 vm_changed(vm);
         else
@@ -276,6 +286,7 @@ static void vm_on_ready(void *userdata, JsonObject *greeting) {
         int r;
 
         r = identity_ask(&vm->identity, vm->monitor, greeting);
+        vm->devices_asked = true;
         if (r < 0)
                 vm->ops->on_end(vm->userdata, r, strerror(-r));
 }
@@ -360,6 +371,12 @@ int vm_new(const struct suspendd_host *host,
         if (r < 0)
                 return r;
         identity_see_process(&vm->identity, vm->monitor);
+        if (!vm->identity.run || !strchr(vm->identity.run, '.'))
+                host->log(host,
+                          LOG_DEBUG,
+                          NULL,
+                          "Cannot see QEMU's process behind %s",
+                          place->path);
         *ret = TAKE_PTR(vm);
         return 0;
 }

@@ -42,7 +42,10 @@ static const char bus_config[] =
 
 /* Starts a program whose complaints the test does not want. */
 static inline pid_t fake_spawn(const char *const *argv) {
-        pid_t pid = fork();
+        pid_t pid;
+
+        ck_assert_ptr_nonnull(argv[0]);
+        pid = fork();
 
         if (pid == 0) {
                 /* dbus-daemon complains of a limit that it may not raise */

@@ -116,9 +116,10 @@ START_TEST(test_broken_file_is_survived) {
 
         for (size_t i = 0; i < size; i++)
                 for (int how = 0; how < 3; how++) {
+                        const char wrong[] = { text[i], '\xff', '"' };
                         char saved = text[i];
 
-                        text[i] = how == 0 ? saved : how == 1 ? '\xff' : '"';
+                        text[i] = wrong[how];
                         scratch_write_bytes("state", text, how == 0 ? i : size);
                         text[i] = saved;
                         s = open_state();

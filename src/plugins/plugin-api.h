@@ -14,7 +14,7 @@
  * nothing. Only what host->machine_state() reports counts as a machine's standing or running; an
  * answer of 0 says that the VMM or the guest has taken the command, no more. A suspend must be answered
  * 0 as soon as it is out of the plugin's hands: from then on it can strike at any time, and the core
- * watches for that.
+ * watches for that. It alone may be answered once more, with an error, if it is refused after all.
  */
 
 #include <stddef.h>

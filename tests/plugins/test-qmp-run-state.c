@@ -151,13 +151,21 @@ static int64_t stamp_of(int64_t realtime_ns) {
 }
 
 START_TEST(test_stamp_is_the_events_own_if_it_can_be) {
-        ClockSample now;
+        /* What took too long, under valgrind or on a busy machine, is rightly not trusted. */
+        for (int i = 0; i < 100; i++) {
+                ClockSample now;
+                int64_t stamp;
 
-        clock_sample_take(&now);
-        ck_assert_int_le(
-                        llabs(stamp_of(now.realtime_ns - 20 * NSEC_PER_MSEC) -
-                              (now.boottime_ns - 20 * NSEC_PER_MSEC)),
-                        5 * NSEC_PER_MSEC);
+                clock_sample_take(&now);
+                stamp = stamp_of(now.realtime_ns - 20 * NSEC_PER_MSEC);
+                if (clock_now_ns(CLOCK_BOOTTIME) - now.boottime_ns > 20 * NSEC_PER_MSEC)
+                        continue;
+                ck_assert_int_le(
+                                llabs(stamp - (now.boottime_ns - 20 * NSEC_PER_MSEC)),
+                                5 * NSEC_PER_MSEC);
+                return;
+        }
+        ck_abort_msg("never done within 20 ms");
 }
 END_TEST
 

@@ -106,7 +106,7 @@ static void monitor_on_capable(
         (void) tag;
         (void) value;
         if (error < 0) {
-                monitor_fail(m, error, why);
+                monitor_fail(m, error, why ?: "QEMU refuses its capabilities");
                 return;
         }
         m->state = MONITOR_READY;

@@ -16,6 +16,8 @@ from runner import python, unit  # noqa: E402
 from runner.results import FAILED, Report, summarize  # noqa: E402
 
 JOBS = min(os.cpu_count() or 1, 4)
+WAITING_JOBS = 3  # files of tests that mostly wait
+NEWER = ("cycle", "logind")  # what a newer systemd may do otherwise
 
 
 class Suites:
@@ -49,15 +51,20 @@ class Suites:
 
     def integration(self, report):
         """The daemon with real logind and real guests, or with fakes."""
-        self._python(report, unit.PLAIN, python.files_in(os.path.join(TESTS, "integration")))
+        self._python(report, unit.PLAIN, python.files_in(os.path.join(TESTS, "integration")), WAITING_JOBS)
+
+    def integration_newer(self, report):
+        """Some of them on the systemd of Debian 13."""
+        files = [os.path.join(TESTS, "integration", x + ".py") for x in NEWER]
+        self._python(report, unit.PLAIN, files, WAITING_JOBS, {"SUSPENDD_TEST_ROOT": "debian13"})
 
     def integration_asan(self, report):
         """The same under sanitizers."""
-        self._python(report, unit.ASAN, python.files_in(os.path.join(TESTS, "integration")))
+        self._python(report, unit.ASAN, python.files_in(os.path.join(TESTS, "integration")), WAITING_JOBS)
 
-    def _python(self, report, manner, files):
-        env = dict(unit.environment(manner), PYTHONPATH=TESTS, PYTHONDONTWRITEBYTECODE="1")
-        python.run(report, [x for x in files if os.path.exists(x)], self.args.quick, self.args.only, env)
+    def _python(self, report, manner, files, jobs=1, more_env=None):
+        env = dict(unit.environment(manner), PYTHONPATH=TESTS, PYTHONDONTWRITEBYTECODE="1", **(more_env or {}))
+        python.run(report, [x for x in files if os.path.exists(x)], self.args.quick, self.args.only, env, jobs)
 
 
 # (title, method, build that it needs, whether --quick runs it)
@@ -68,6 +75,7 @@ ALL = [
     ("unit, valgrind", Suites.unit_valgrind, "plain", False),
     ("lab", Suites.lab, "plain", False),
     ("integration", Suites.integration, "plain", True),
+    ("integration, systemd 257", Suites.integration_newer, "plain", False),
     ("integration, ASan+UBSan", Suites.integration_asan, "asan", False),
 ]
 

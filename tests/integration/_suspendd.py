@@ -1,10 +1,25 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 """What the tests of suspendd as a service have in common."""
 
-from lab import LabCase
-from lab.suspendd import BUILD, CYCLE, UNIT, Suspendd, install, of
+import os
 
-__all__ = ["BUILD", "CYCLE", "UNIT", "Suspendd", "SuspenddCase", "install", "of"]
+from lab import Host, LabCase, host_root
+from lab.suspendd import BUILD, UNIT, Suspendd, of
+
+__all__ = ["BUILD", "UNIT", "Suspendd", "SuspenddCase", "is_newer", "of", "start_host"]
+
+# Not Debian 12's systemd but that of the root with this name.
+ROOT = os.environ.get("SUSPENDD_TEST_ROOT")
+
+
+def is_newer():
+    """Whether the host's systemd is newer than Debian 12's."""
+    return bool(ROOT)
+
+
+def start_host(**options):
+    """A host, started, of this machine's own root or of the one that is tested on."""
+    return Host(root=host_root(ROOT) if ROOT else "/", **options).start()
 
 
 class SuspenddCase(LabCase):

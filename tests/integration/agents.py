@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 """Guest agents that hang, lie or answer late: real ones, in real guests."""
 
-from lab import Host, LabError, Qemu
-from _suspendd import Suspendd, SuspenddCase, of
+from lab import LabError, Qemu
+from _suspendd import Suspendd, SuspenddCase, of, start_host
 
 
 class Agents(SuspenddCase):
@@ -14,7 +14,7 @@ class Agents(SuspenddCase):
     def setUpClass(cls):
         if cls is Agents:
             return
-        cls.host = Host(sleep=1).start()
+        cls.host = start_host(sleep=1)
         cls.addClassCleanup(cls.host.stop)
         cls.suspendd = Suspendd(cls.host)
         cls.good = Qemu(cls.host.scratch, "good", cls.host).start()

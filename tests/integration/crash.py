@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 """The daemon killed or told to end while machines are held: none is left stopped, none is started that was not ours."""
 
-from lab import Host, Qemu, wait_for
-from _suspendd import Suspendd, SuspenddCase
+from lab import Qemu, wait_for
+from _suspendd import Suspendd, SuspenddCase, start_host
 
 
 class Crash(SuspenddCase):
@@ -10,7 +10,7 @@ class Crash(SuspenddCase):
 
     @classmethod
     def setUpClass(cls):
-        cls.host = Host(sleep="hold").start()
+        cls.host = start_host(sleep="hold")
         cls.addClassCleanup(cls.host.stop)
         cls.suspendd = Suspendd(cls.host)
         cls.guest = Qemu(cls.host.scratch, "guest", cls.host).start()

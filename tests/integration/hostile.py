@@ -5,8 +5,8 @@ import os
 import select
 import subprocess
 
-from lab import Host, LabError, Qemu, Qmp, wait_for
-from _suspendd import BUILD, Suspendd, SuspenddCase, of
+from lab import LabError, Qemu, Qmp, wait_for
+from _suspendd import BUILD, Suspendd, SuspenddCase, of, start_host
 
 FAKE = os.path.join(BUILD, "tests", "fake", "qmp-fake")
 GOOD = 8
@@ -17,7 +17,7 @@ class Hostile(SuspenddCase):
 
     @classmethod
     def setUpClass(cls):
-        cls.host = Host(sleep=1).start()
+        cls.host = start_host(sleep=1)
         cls.addClassCleanup(cls.host.stop)
         cls.suspendd = Suspendd(cls.host)
         cls.real = Qemu(cls.host.scratch, "real", cls.host, kind="none").start()

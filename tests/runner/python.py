@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 """Tests in Python: each file in a process of its own, its outcomes read while it runs."""
 
+import concurrent.futures
 import glob
 import json
 import os
@@ -23,13 +24,17 @@ def files_in(folder):
     return sorted(x for x in glob.glob(folder + "/*.py") if not os.path.basename(x).startswith("_"))
 
 
-def wait_and_tell(child, events, report, timeout):
-    """Waits for the child's end and shows each outcome as it comes. False if it took too long."""
+def wait_and_tell(child, events, report, failures, timeout):
+    """Waits for the child's end and shows each outcome as it comes; what failed is added to @failures.
+    False if it took too long."""
     end = time.monotonic() + timeout
     while True:
         ended = child.poll() is not None
         for line in events:
-            report.add_line(*json.loads(line))
+            outcome = json.loads(line)
+            report.add_line(*outcome)
+            if outcome[1] == FAILED:
+                failures.append(outcome[0])
         if ended:
             return True
         if time.monotonic() >= end:
@@ -42,16 +47,16 @@ def wait_and_tell(child, events, report, timeout):
 
 def run_file(report, path, args, env):
     """Runs one file into @report."""
-    before = len(report.outcomes)
+    failures = []
     with tempfile.NamedTemporaryFile("r", prefix="suspendd-events-") as events, tempfile.TemporaryFile() as output:
         child = subprocess.Popen([sys.executable, os.path.join(HERE, "child.py"), path, events.name] + args,
                                  stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT,
                                  env=dict(os.environ, **env), start_new_session=True)
-        in_time = wait_and_tell(child, events, report, FILE_TIMEOUT)
+        in_time = wait_and_tell(child, events, report, failures, FILE_TIMEOUT)
         if not in_time:
             # As if by hand, so that the test cleans up after itself.
             child.send_signal(signal.SIGINT)
-            wait_and_tell(child, events, report, CLEANUP_TIMEOUT)
+            wait_and_tell(child, events, report, failures, CLEANUP_TIMEOUT)
         process.end_group(child)
         output.seek(0)
         text = output.read().decode(errors="backslashreplace")
@@ -61,15 +66,16 @@ def run_file(report, path, args, env):
         report.add_line(name, FAILED, text + "\nnot done within %d s" % FILE_TIMEOUT)
     elif child.returncode != 0:
         report.add_line(name, FAILED, text + "\nexit code %d" % child.returncode)
-    elif any(x.state == FAILED for x in report.outcomes[before:]) and text.strip():
+    elif failures and text.strip():
         print("\n".join("          | " + x for x in text.strip().splitlines()[-40:]))
 
 
-def run(report, files, quick, only, env):
-    """Runs all files into @report."""
+def run(report, files, quick, only, env, jobs=1):
+    """Runs all files into @report, @jobs of them at a time: most of their time they wait."""
     args = ["--prefix", report.title + ":"] + (["--quick"] if quick else []) + (["--only", only] if only else [])
-    for path in files:
-        run_file(report, path, args, env)
+    with concurrent.futures.ThreadPoolExecutor(jobs) as pool:
+        for running in [pool.submit(run_file, report, path, args, env) for path in files]:
+            running.result()
 
 
 def skip(report, reason):

@@ -381,7 +381,8 @@ int bus_api_authorize(sd_bus_message *message, sd_bus_error *error) {
         r = sd_bus_query_sender_creds(message, SD_BUS_CREDS_EUID, &creds);
         if (r >= 0)
                 r = sd_bus_creds_get_euid(creds, &uid);
-        if (r >= 0 && uid == 0)
+        /* Whose process this is may steer it anyway: on a private bus, without root. */
+        if (r >= 0 && (uid == 0 || uid == geteuid()))
                 return 0;
 
         (void) sd_bus_error_set(

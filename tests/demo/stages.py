@@ -54,10 +54,6 @@ class HostStage:
         """Waits until the host is awake again."""
         self.signals.wait("PrepareForSleep", False, SLEEP + 10)
 
-    def announced(self):
-        """When logind announced the sleep, CLOCK_REALTIME in s."""
-        return self.signals.find("PrepareForSleep", True)
-
     def landmarks(self, began):
         """What else belongs into the story: (when, who, what)."""
         delay = self.host.inhibit_delay_usec() / 1e6
@@ -167,10 +163,6 @@ class UserStage:
         if self.rehearsal.wait(SLEEP + 20):
             raise LabError("the rehearsal ended with status %d, see %s" %
                            (self.rehearsal.returncode, self.scratch.file("rehearsal.log")))
-        return None
-
-    def announced(self):
-        """There is no announcement: the record's own beginning counts."""
         return None
 
     def landmarks(self, began):

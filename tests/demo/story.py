@@ -48,15 +48,19 @@ class Witness:
                 - self.after["monotonic"] + self.before["monotonic"])
 
 
+def beginning(record, web):
+    """When suspendd was told, CLOCK_REALTIME in s: counted back from web's stand, the one moment that QEMU dates too."""
+    stood, after_usec = web.event("SUSPEND"), of(record, "web")["stood_after_usec"]
+    if stood and after_usec:
+        return stood - after_usec / 1e6
+    return datetime.datetime.fromisoformat(record["began"].replace("Z", "+00:00")).timestamp()
+
+
 def timeline(stage, record, web, db):
     """Lines of the story, in the order in which things happened."""
-    began = stage.announced()
-    if began is None:
-        began = datetime.datetime.fromisoformat(record["began"].replace("Z", "+00:00")).timestamp()
-    # suspendd counts from when it was told; the one moment that both know is web's stand.
-    origin = (web.event("SUSPEND") or began) - (of(record, "web")["stood_after_usec"] or 0) / 1e6
+    began = beginning(record, web)
     told = stage.landmarks(began)
-    told += [(origin + record["released_after_usec"] / 1e6, "suspendd", "all stand, the host may sleep"),
+    told += [(began + record["released_after_usec"] / 1e6, "suspendd", "all stand, the host may sleep"),
              (db.event("STOP"), "db", "is paused: " + of(record, "db")["why"]),
              (db.event("RESUME"), "db", "runs again, stopped for " + span(of(record, "db")["stopped_ns"])),
              (web.event("SUSPEND"), "web", "has suspended itself (S3), asked by its agent"),

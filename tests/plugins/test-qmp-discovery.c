@@ -186,13 +186,25 @@ START_TEST(test_socket_that_nobody_serves_is_given_up_soon) {
         load("Directory", "%s");
         FAKE_HOST_WAIT(&fake, fake.n_enumerated == 1);
         fake_host_spend(&fake, 3500 * USEC_PER_MSEC); /* all retries */
-        ck_assert_int_eq(sd_event_run(fake.host.event, USEC_PER_SEC), 0);
+        ck_assert_int_eq(sd_event_run(fake.host.event, 3500 * USEC_PER_MSEC), 0);
         ck_assert_uint_eq(fake.n_machines, 0);
 
         /* its successor is another socket */
         ck_assert_int_eq(unlink(paths[0]), 0);
         appear(0, "a.qmp");
         serve(0, "a");
+}
+END_TEST
+
+START_TEST(test_broken_one_is_not_tried_for_anothers_sake) {
+        appear(0, "a.qmp");
+        load("Directory", "%s");
+        serve(0, "a");
+        fake_peer_say(&peers[0], "rubbish\n");
+        FAKE_HOST_WAIT(&fake, fake_host_count(&fake) == 0);
+        appear(1, "b.qmp");
+        serve(1, "b");
+        ck_assert(!is_asked(0));
 }
 END_TEST
 
@@ -305,6 +317,7 @@ int main(void) {
         tcase_add_test(c, test_directory_that_is_made_anew_is_found_again);
         tcase_add_test(c, test_what_is_no_socket_is_left_alone);
         tcase_add_test(c, test_socket_that_nobody_serves_is_given_up_soon);
+        tcase_add_test(c, test_broken_one_is_not_tried_for_anothers_sake);
         tcase_add_test(c, test_socket_is_tried_until_it_is_listened_to);
         tcase_add_test(c, test_others_comings_and_goings_wake_nobody_for_long);
         tcase_add_test(c, test_machine_by_name_has_that_name);

@@ -38,8 +38,8 @@ struct Vm {
         struct suspendd_machine *machine; /* the host's, or NULL */
         Identity identity;
         char *fallback_name;
-        bool identified, known, settled; /* by QEMU; its run state as well; our owner told */
-        const char *trouble;             /* static: why nothing can be done while it is not known */
+        bool known, settled;
+        const char *trouble; /* static: why nothing can be done while it is not known */
 
         RunState run;
         bool word_asked, word_again, devices_asked, devices_again;

@@ -201,8 +201,6 @@ static void vm_on_word(
                 word = NULL;
         }
         run_state_on_word(&vm->run, word);
-        if (!vm->identified)
-                return; /* an event came in between */
         vm->known = true;
         if (vm->machine && !vm->trouble) {
                 vm_tell_state(vm, vm->stamp_boottime_ns);
@@ -272,7 +270,6 @@ static void vm_on_event(void *userdata, const char *name, JsonObject *event) {
 static void vm_on_identity(void *userdata) {
         Vm *vm = userdata;
 
-        vm->identified = true;
         vm->devices_asked = false;
         vm_ask_devices(vm);
         if (vm->known)

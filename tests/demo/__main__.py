@@ -36,7 +36,7 @@ class Demo:
         record, web, db = self.sleep()
         for line in timeline(self.stage, record, web, db):
             screen.say(line)
-        screen.heading("What was seen from outside suspendd")
+        screen.heading("Checked from outside suspendd")
         results = verdicts(self.stage, record, web, db, SLEEP)
         for held, who, what in results:
             word = screen.paint("32", "ok") if held else screen.paint("31", "NO")

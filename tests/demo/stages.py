@@ -8,6 +8,7 @@ import subprocess
 
 from lab import Host, LabError, LabUnavailable, Qemu, Scratch, wait_for
 from lab.suspendd import BUILD, Suspendd
+from screen import span
 
 SLEEP = 5  # seconds
 BUS = """<busconfig><type>session</type><listen>unix:path=%s</listen><auth>EXTERNAL</auth>
@@ -76,9 +77,13 @@ class HostStage:
         if child.wait(20) != 0:
             raise LabError("suspendctl %s: status %d" % (" ".join(arguments), child.returncode))
 
-    def complaints(self):
-        """What logind's journal says against us."""
-        return self.suspendd.overruns()
+    def verdicts(self):
+        """What must have held beside the guests: (whether it did, who, what was seen)."""
+        delay = self.host.inhibit_delay_usec() / 1e6
+        waited = self.fell_asleep - self.signals.find("PrepareForSleep", True)
+        complaints = self.suspendd.overruns()
+        return [(not complaints and waited < 0.9 * delay, "logind", complaints[0] if complaints else
+                 "waited less than %s of %g s, and complains of nothing" % (span(waited * 1e9), delay))]
 
     def entrance(self):
         """How to get in."""
@@ -189,8 +194,8 @@ class UserStage:
         """suspendctl on our own standard output, as a user sees it."""
         subprocess.run(self._suspendctl(*arguments), env=self.env, check=True, timeout=20)
 
-    def complaints(self):
-        """A logind that is played has none."""
+    def verdicts(self):
+        """What must have held beside the guests: here is no real logind to ask."""
         return []
 
     def entrance(self):

@@ -60,7 +60,7 @@ def timeline(stage, record, web, db):
     """Lines of the story, in the order in which things happened."""
     began = beginning(record, web)
     told = stage.landmarks(began)
-    told += [(began + record["released_after_usec"] / 1e6, "suspendd", "all stand, the host may sleep"),
+    told += [(began + record["released_after_usec"] / 1e6, "suspendd", "all stand, nothing keeps the host awake"),
              (db.event("STOP"), "db", "is paused: " + of(record, "db")["why"]),
              (db.event("RESUME"), "db", "runs again, stopped for " + span(of(record, "db")["stopped_ns"])),
              (web.event("SUSPEND"), "web", "has suspended itself (S3), asked by its agent"),
@@ -85,7 +85,7 @@ def verdicts(stage, record, web, db, sleep_seconds):
     """What must have held: (whether it did, who, what was seen)."""
     return [web_stood(web), web_clock(web), lost_time(web, of(record, "web")),
             db_stood(db), lost_time(db, of(record, "db")), db_clock(db),
-            lock(stage, record), recorded(stage, record, sleep_seconds)]
+            *stage.verdicts(), recorded(stage, record, sleep_seconds)]
 
 
 def web_stood(web):
@@ -128,20 +128,14 @@ def lost_time(witness, told):
             "its CLOCK_MONOTONIC stood still for %s" % span(witness.lost()))
 
 
-def lock(stage, record):
-    """The lock went in time, and logind has nothing to complain of."""
-    complaints = stage.complaints()
-    return (not complaints and not record["overdue"] and record["released_after_usec"] < record["budget_usec"], "logind",
-            complaints[0] if complaints else "waited %s of %g s for suspendd, and complains of nothing" % (
-                span(record["released_after_usec"] * 1000), record["delay_max_usec"] / 1e6))
-
-
 def recorded(stage, record, sleep_seconds):
     """The record tells the same story."""
     web, db = of(record, "web"), of(record, "db")
+    slept = sleep_seconds * 1000 * MS if stage.kind == "sleep" else 0
     held = ((web["asked"], web["stood"], web["failed"]) == ("suspend", "suspended", False)
             and (db["asked"], db["stood"], db["failed"]) == ("pause", "paused", False)
-            and record["kind"] == stage.kind and record["ended"] == "woke"
-            and abs(record["slept_ns"] - sleep_seconds * 1000 * MS) <= 1000 * MS)
-    return held, "suspendd", "its record says the same: %s of %s, ended: %s" % (
-        record["kind"], span(record["slept_ns"]), record["ended"])
+            and (record["kind"], record["ended"]) == (stage.kind, "woke")
+            and not record["overdue"] and record["released_after_usec"] < record["budget_usec"]
+            and abs(record["slept_ns"] - slept) <= 1000 * MS)
+    return held, "suspendd", "its record says %s: %s, %s asleep, ended: %s" % (
+        "the same" if held else "otherwise", record["kind"], span(record["slept_ns"]), record["ended"])

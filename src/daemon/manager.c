@@ -522,6 +522,8 @@ static void manager_adopt(Manager *m) {
         size_t n = journal_notes(m->journal, &notes);
         int is_preparing = false;
 
+        if (n == 0)
+                return;
         (void) sd_bus_get_property_trivial(
                         m->bus,
                         "org.freedesktop.login1",
@@ -531,8 +533,6 @@ static void manager_adopt(Manager *m) {
                         NULL,
                         'b',
                         &is_preparing);
-        if (n == 0)
-                return;
         (void) log_full(&(LogFields){ .message_id = SUSPENDD_MESSAGE_RECOVERED },
                         LOG_NOTICE,
                         0,

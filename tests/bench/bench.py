@@ -28,8 +28,10 @@ class Result:
     """One line of the table. The limit is on the ratio where there is a floor."""
 
     def __init__(self, name, values, unit, floor=None, limit=None):
+        values, floor = list(values), list(floor or [])
         self.name, self.unit, self.n, self.limit = name, unit, len(values), limit
-        self.value = statistics.median(values)
+        self.value, self.least = statistics.median(values), min(values)
+        self.floor_least = min(floor) if floor else None
         self.floor = statistics.median(floor) if floor else None
         self.ratio = self.value / self.floor if floor else None
 
@@ -40,14 +42,16 @@ class Result:
 
     def as_json(self):
         return {"name": self.name, "value": self.value, "unit": self.unit, "floor": self.floor,
-                "ratio": self.ratio, "n": self.n, "limit": self.limit, "ok": not self.is_over}
+                "ratio": self.ratio, "n": self.n, "limit": self.limit, "ok": not self.is_over,
+                "least": self.least, "floor_least": self.floor_least}
 
     def as_row(self):
         def number(x):
             return "-" if x is None else "%.3g" % x if x < 100 else "%.0f" % x
         verdict = "-" if self.limit is None else "OVER" if self.is_over else "ok"
         return (self.name, number(self.value), self.unit, number(self.floor), number(self.ratio),
-                number(self.limit), str(self.n), verdict)
+                number(self.limit), str(self.n), number(self.least), number(self.floor_least),
+                verdict)
 
 
 def milliseconds(values):
@@ -244,7 +248,8 @@ GIVES = {  # which measurement a single figure comes from
 
 
 def print_table(results):
-    rows = [("figure", "median", "unit", "floor", "ratio", "limit", "n", "")]
+    rows = [("figure", "median", "unit", "floor", "ratio", "limit", "n", "least",
+             "least floor", "")]
     rows += [r.as_row() for r in results]
     widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
     for row in rows:

@@ -14,6 +14,7 @@ static Lock *lock_free(Lock *l) {
         free(l->what);
         free(l->who);
         free(l->why);
+        free(l->sender);
         free(l);
         return NULL;
 }

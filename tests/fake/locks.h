@@ -25,9 +25,8 @@ struct Lock {
         List link;
         Locks *locks;
         char *what, *who, *why;
+        char *sender; /* the holder's unique name */
         bool is_delay;
-        uid_t uid;
-        pid_t pid;
         int fd; /* the read end */
         sd_event_source *source;
 };

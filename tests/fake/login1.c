@@ -279,7 +279,6 @@ static int login1_refuse_lock(Login1 *l, const char *what, const char *mode, sd_
 }
 
 static int method_inhibit(sd_bus_message *m, void *userdata, sd_bus_error *error) {
-        _cleanup_(sd_bus_creds_unrefp) sd_bus_creds *creds = NULL;
         _cleanup_close_ int fd = -1;
         Login1 *l = userdata;
         const char *s[3], *mode;
@@ -297,14 +296,34 @@ static int method_inhibit(sd_bus_message *m, void *userdata, sd_bus_error *error
         r = locks_add(&l->locks, s, str_equal(mode, "delay"), &lock, &fd);
         if (r < 0)
                 return r;
-        if (sd_bus_query_sender_creds(m, SD_BUS_CREDS_PID | SD_BUS_CREDS_EUID, &creds) >= 0) {
-                (void) sd_bus_creds_get_pid(creds, &lock->pid);
-                (void) sd_bus_creds_get_euid(creds, &lock->uid);
-        }
+        lock->sender = strdup(sd_bus_message_get_sender(m));
         record_add(&l->record, lock->is_delay ? "locked" : "blocked", lock->who);
         r = sd_bus_reply_method_return(m, "h", fd);
         login1_locks_changed(l);
         return r;
+}
+
+/* who holds it is asked of the bus when somebody wants to know, not while a lock is waited for */
+static int login1_append_lock(Login1 *l, sd_bus_message *reply, const Lock *k) {
+        _cleanup_(sd_bus_creds_unrefp) sd_bus_creds *creds = NULL;
+        pid_t pid = 0;
+        uid_t uid = 0;
+
+        if (k->sender &&
+            sd_bus_get_name_creds(
+                            l->bus, k->sender, SD_BUS_CREDS_PID | SD_BUS_CREDS_EUID, &creds) >= 0) {
+                (void) sd_bus_creds_get_pid(creds, &pid);
+                (void) sd_bus_creds_get_euid(creds, &uid);
+        }
+        return sd_bus_message_append(
+                        reply,
+                        "(ssssuu)",
+                        k->what,
+                        k->who,
+                        k->why,
+                        k->is_delay ? "delay" : "block",
+                        (uint32_t) uid,
+                        (uint32_t) pid);
 }
 
 static int method_list_inhibitors(sd_bus_message *m, void *userdata, sd_bus_error *error) {
@@ -320,17 +339,7 @@ static int method_list_inhibitors(sd_bus_message *m, void *userdata, sd_bus_erro
         if (r < 0)
                 return r;
         LIST_FOREACH(i, &l->locks.list) {
-                const Lock *k = LIST_ENTRY(i, Lock, link);
-
-                r = sd_bus_message_append(
-                                reply,
-                                "(ssssuu)",
-                                k->what,
-                                k->who,
-                                k->why,
-                                k->is_delay ? "delay" : "block",
-                                (uint32_t) k->uid,
-                                (uint32_t) k->pid);
+                r = login1_append_lock(l, reply, LIST_ENTRY(i, Lock, link));
                 if (r < 0)
                         return r;
         }

@@ -38,7 +38,7 @@ struct Vm {
         struct suspendd_machine *machine; /* the host's, or NULL */
         Identity identity;
         char *fallback_name;
-        bool known, settled;
+        bool known, settled; /* who it is and how it runs; the owner has been told */
         const char *trouble; /* static: why nothing can be done while it is not known */
 
         RunState run;

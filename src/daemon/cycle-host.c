@@ -83,6 +83,7 @@ int cycle_insert(Cycle *c, Machine *m) {
         for (size_t i = 0; i < n_notes; i++)
                 if (str_equal(notes[i].key, m->key)) {
                         m->noted = notes[i].kind;
+                        m->is_from_before = true;
                         m->report.stand_boottime_ns = notes[i].since_boottime_ns;
                 }
 
@@ -193,7 +194,7 @@ static void host_done(
         Machine *m = cycle_step_machine(cycle_of_host(host), step);
 
         if (m)
-                machine_on_done(m, MIN(result, 0), why);
+                machine_on_answer(m, MIN(result, 0), why);
 }
 
 static void host_done_time(

@@ -13,8 +13,8 @@
 static const CycleRule cycle_rules[CYCLE_STATE_MAX][CYCLE_EVENT_MAX] = {
         [CYCLE_IDLE] = {
                 [CYCLE_EVENT_SLEEP]        = GO(PREPARING, CYCLE_PREPARE),
-                [CYCLE_EVENT_WAKE]         = STAY(IDLE), /* started in mid-cycle, or told twice */
-                [CYCLE_EVENT_NOT_SLEEPING] = STAY(IDLE),
+                [CYCLE_EVENT_WAKE]         = GO(IDLE, CYCLE_PROTECT), /* started in mid-cycle, or told twice */
+                [CYCLE_EVENT_NOT_SLEEPING] = GO(IDLE, CYCLE_PROTECT),
                 [CYCLE_EVENT_UNANNOUNCED]  = GO(RESTORING, CYCLE_BEGIN | COME_BACK),
                 [CYCLE_EVENT_ALL_STAND]    = NEVER(IDLE),
                 [CYCLE_EVENT_OVERTAKE]     = NEVER(IDLE),
@@ -55,8 +55,8 @@ static const CycleRule cycle_rules[CYCLE_STATE_MAX][CYCLE_EVENT_MAX] = {
         },
         [CYCLE_RESTORING] = {
                 [CYCLE_EVENT_SLEEP]        = GO(PREPARING, CYCLE_RECORD | CYCLE_PREPARE), /* turns round */
-                [CYCLE_EVENT_WAKE]         = STAY(RESTORING),
-                [CYCLE_EVENT_NOT_SLEEPING] = STAY(RESTORING),
+                [CYCLE_EVENT_WAKE]         = GO(RESTORING, CYCLE_PROTECT), /* ended by something else before */
+                [CYCLE_EVENT_NOT_SLEEPING] = GO(RESTORING, CYCLE_PROTECT),
                 [CYCLE_EVENT_UNANNOUNCED]  = GO(RESTORING, CYCLE_RECORD | CYCLE_BEGIN | COME_BACK),
                 [CYCLE_EVENT_ALL_STAND]    = NEVER(RESTORING),
                 [CYCLE_EVENT_OVERTAKE]     = NEVER(RESTORING),

@@ -47,6 +47,7 @@ typedef enum CycleAction {
         CYCLE_BEGIN = 1 << 7,    /* begin a cycle without preparing: unannounced or adopted */
         CYCLE_REAL = 1 << 8,     /* what was a rehearsal is a sleep now */
         CYCLE_NEVER = 1 << 9,    /* our bug: log it and stay */
+        CYCLE_PROTECT = 1 << 10, /* take the lock if it is not held */
 } CycleAction;
 
 typedef struct CycleRule {

@@ -139,7 +139,8 @@ static void cycle_new_machine_report(Machine *m) {
                 .is_part = true,
                 .could_time = machine_can(m, SUSPENDD_ACT_GET_TIME),
                 .asked = SUSPENDD_ACT_INVALID,
-                .stand_boottime_ns = m->state == MACHINE_WAKING || machine_is_held(m)
+                .stand_boottime_ns = m->state == MACHINE_WAKING || machine_is_held(m) ||
+                                                                     m->is_from_before
                                                      ? m->report.stand_boottime_ns
                                                      : 0,
         };
@@ -164,6 +165,13 @@ static void cycle_plan(Cycle *c, Machine *m) {
                                m->run_state == SUSPENDD_STATE_UNKNOWN;
 }
 
+/* What the journal shall say of a machine that is about to be asked. */
+static JournalNoteKind cycle_intent(const Machine *m) {
+        bool may_strike = m->report.asked == SUSPENDD_ACT_SUSPEND || m->is_suspend_owed;
+
+        return may_strike ? JOURNAL_NOTE_ASKED : JOURNAL_NOTE_HELD;
+}
+
 /* One write for all, before the first is asked. Without it nobody is: whoever cannot be run again … */
 static bool cycle_write_intents(Cycle *c) {
         struct CyclePrivate *p = c->private;
@@ -173,15 +181,12 @@ static bool cycle_write_intents(Cycle *c) {
         LIST_FOREACH(i, &c->machines) {
                 Machine *m = LIST_ENTRY(i, Machine, machines);
 
-                if (m->report.asked == SUSPENDD_ACT_INVALID || m->noted == JOURNAL_NOTE_HELD)
+                if (m->report.asked == SUSPENDD_ACT_INVALID || m->noted == cycle_intent(m))
                         continue;
                 if (n >= p->n_notes_max)
                         r = -ENOSPC;
                 else
-                        note_fill(&p->notes[n++],
-                                  m,
-                                  JOURNAL_NOTE_HELD,
-                                  c->report.began.boottime_ns);
+                        note_fill(&p->notes[n++], m, cycle_intent(m), c->report.began.boottime_ns);
         }
         if (r >= 0 && p->journal)
                 r = journal_write(p->journal, p->notes, n);
@@ -193,7 +198,7 @@ static bool cycle_write_intents(Cycle *c) {
                 Machine *m = LIST_ENTRY(i, Machine, machines);
 
                 if (m->report.asked != SUSPENDD_ACT_INVALID)
-                        m->noted = JOURNAL_NOTE_HELD;
+                        m->noted = cycle_intent(m);
         }
         return true;
 }
@@ -272,7 +277,7 @@ void cycle_on_newcomer(Cycle *c, Machine *m) {
                 return;
         }
         cycle_plan(c, m);
-        if (m->report.asked != SUSPENDD_ACT_INVALID && cycle_note(c, m, JOURNAL_NOTE_HELD) < 0)
+        if (m->report.asked != SUSPENDD_ACT_INVALID && cycle_note(c, m, cycle_intent(m)) < 0)
                 return;
         cycle_ask(m);
 }
@@ -351,7 +356,11 @@ static void cycle_measure(Cycle *c) {
         CycleReport *r = &c->report;
 
         p->ops->take_lock(p->userdata);
-        p->overtake_usec = p->deadline_usec = p->wake_usec = 0;
+        p->overtake_usec = p->wake_usec = 0;
+        /* If it is we or the host that end, not the sleep, logind still waits: the lock goes in time. */
+        if (c->report.kind != CYCLE_KIND_SLEEP ||
+            (p->ended_by != CYCLE_EVENT_QUIT && p->ended_by != CYCLE_EVENT_SHUTDOWN))
+                p->deadline_usec = 0;
         cycle_sample(c, &r->woke);
         p->ops->stats(p->userdata, &r->stats_after);
         if (r->kind == CYCLE_KIND_UNANNOUNCED)
@@ -436,9 +445,17 @@ static void cycle_make_real(Cycle *c) {
         cycle_budget(c);
 }
 
+/* No sleep is announced any more: the lock is there for the next one. */
+static void cycle_protect(Cycle *c) {
+        c->private->deadline_usec = 0;
+        c->private->ops->take_lock(c->private->userdata);
+}
+
 /* the table */
 
 static void cycle_act(Cycle *c, CycleEvent event, unsigned actions) {
+        if (actions & CYCLE_PROTECT)
+                cycle_protect(c);
         if (actions & CYCLE_RECORD)
                 cycle_finish(c);
         if (actions & CYCLE_BEGIN)
@@ -491,7 +508,7 @@ void cycle_set_delay_max(Cycle *c, uint64_t usec) {
         if (c->delay_max_usec == usec)
                 return;
         c->delay_max_usec = usec;
-        if (c->state == CYCLE_PREPARING) {
+        if (c->private->deadline_usec != 0) {
                 log_notice("InhibitDelayMaxSec has changed; this cycle's budget with it");
                 cycle_budget(c);
         } else if (c->state == CYCLE_SLEEPING && r->kind == CYCLE_KIND_SLEEP) {
@@ -597,6 +614,13 @@ static void cycle_rearm(Cycle *c) {
         p->ops->arm(p->userdata, next);
 }
 
+static void cycle_on_deadline(Cycle *c) {
+        if (c->state == CYCLE_PREPARING)
+                cycle_handle(c, CYCLE_EVENT_DEADLINE);
+        else
+                c->private->ops->let_go(c->private->userdata);
+}
+
 void cycle_on_timer(Cycle *c) {
         struct CyclePrivate *p = c->private;
         uint64_t now = cycle_now_usec(c);
@@ -604,8 +628,8 @@ void cycle_on_timer(Cycle *c) {
         p->armed_usec = 0;
         if (is_due(&p->overtake_usec, now) && c->state == CYCLE_PREPARING)
                 cycle_handle(c, CYCLE_EVENT_OVERTAKE);
-        if (is_due(&p->deadline_usec, now) && c->state == CYCLE_PREPARING)
-                cycle_handle(c, CYCLE_EVENT_DEADLINE);
+        if (is_due(&p->deadline_usec, now))
+                cycle_on_deadline(c);
         if (is_due(&p->wake_usec, now) && c->state == CYCLE_SLEEPING)
                 cycle_handle(c, CYCLE_EVENT_WAKE);
         if (is_due(&p->restored_usec, now) && c->state == CYCLE_RESTORING)

@@ -22,6 +22,7 @@ typedef enum JournalNoteKind {
         JOURNAL_NOTE_NONE,
         JOURNAL_NOTE_HELD, /* running, about to be or already stopped by us: to be run again */
         JOURNAL_NOTE_WATCHED, /* runs; a suspend that we asked for may still strike: to be woken then */
+        JOURNAL_NOTE_ASKED, /* held, and asked to suspend: should it run, that may still strike */
         JOURNAL_NOTE_MAX,
         JOURNAL_NOTE_INVALID = -22,
 } JournalNoteKind;

@@ -110,9 +110,8 @@ int machine_set_info(Machine *m, const struct suspendd_machine_info *info) {
 
         /* An agent that is back is asked for what it still owes: its clock, or a suspend. */
         if (is_awake && !was_timed && machine_can(m, SUSPENDD_ACT_GET_TIME) &&
-            (m->state == MACHINE_WATCHED ||
-             (m->state == MACHINE_IDLE && m->report.time.verdict == CORRECTION_UNREACHABLE &&
-              m->run_state == SUSPENDD_STATE_RUNNING)))
+            m->run_state == SUSPENDD_STATE_RUNNING &&
+            (m->state == MACHINE_WATCHED || (m->state == MACHINE_IDLE && m->is_time_owed)))
                 machine_handle(m, MACHINE_EVENT_CORRECT);
         return r;
 }

@@ -40,8 +40,38 @@ static void machine_cancel(Machine *m) {
         uint64_t step = m->step;
 
         m->step = 0;
-        if (step != 0 && m->plugin->api->cancel)
+        if (step == 0)
+                return;
+        m->is_stop_astray |= m->step_act == SUSPENDD_ACT_PAUSE;
+        m->is_run_astray |= m->step_act == SUSPENDD_ACT_RESUME || m->step_act == SUSPENDD_ACT_WAKE;
+        if (m->plugin->api->cancel)
                 m->plugin->api->cancel(m->vm, step);
+}
+
+/* The same where @event may be what the step was for: then nothing of it is left to come. */
+static void machine_cancel_on(Machine *m, MachineEvent event) {
+        bool is_stopped = event == MACHINE_EVENT_PAUSED && !m->is_run_astray;
+        bool is_run = event == MACHINE_EVENT_RUNNING && !m->is_stop_astray;
+
+        machine_cancel(m);
+        m->is_stop_astray &= !is_stopped;
+        m->is_run_astray &= !is_run;
+}
+
+/*
+ * Acts are carried out in order, also those that were given up. While one of them may be under way, a
+ * machine that is seen to stop or to run may be obeying that one; only the answer to the last tells.
+ */
+static bool machine_is_obsolete(const Machine *m) {
+        switch (m->run_state) {
+        case SUSPENDD_STATE_PAUSED:
+                return m->is_run_astray &&
+                       (m->state == MACHINE_PAUSING || m->state == MACHINE_MISSED);
+        case SUSPENDD_STATE_RUNNING:
+                return m->is_stop_astray && m->state == MACHINE_WAKING;
+        default:
+                return false;
+        }
 }
 
 static int machine_call(Machine *m, enum suspendd_act act) {
@@ -64,6 +94,8 @@ static int machine_call(Machine *m, enum suspendd_act act) {
                 return -EINVAL;
         }
 }
+
+static void machine_on_done(Machine *m, int result, const char *why);
 
 /* Begins a step; a refusal comes back as if the plugin had answered so. */
 static void machine_ask(Machine *m, enum suspendd_act act) {
@@ -117,7 +149,7 @@ static void machine_stand(Machine *m) {
 
         if (m->run_state == SUSPENDD_STATE_SUSPENDED)
                 m->is_suspend_owed = false;
-        (void) cycle_note(m->cycle, m, JOURNAL_NOTE_HELD);
+        (void) cycle_note(m->cycle, m, m->is_suspend_owed ? JOURNAL_NOTE_ASKED : JOURNAL_NOTE_HELD);
         r->stood = m->run_state;
         if (r->stand_boottime_ns == 0)
                 r->stand_boottime_ns = m->seen_boottime_ns;
@@ -140,6 +172,14 @@ static void machine_ran(Machine *m) {
                         UINT64_C(1));
         m->wake_tries = 0;
         cycle_milestone(m->cycle, CYCLE_MACHINE_RAN, m);
+}
+
+/* It is no longer ours; what of it may strike is still noted. */
+static void machine_leave(Machine *m) {
+        JournalNoteKind kind = m->is_suspend_owed ? JOURNAL_NOTE_WATCHED : JOURNAL_NOTE_NONE;
+
+        m->is_stop_astray = m->is_run_astray = false;
+        (void) cycle_note(m->cycle, m, kind);
 }
 
 static void machine_break_word(Machine *m) {
@@ -179,6 +219,7 @@ static void machine_correct_next(Machine *m, CorrectionNext next) {
                 break;
         case CORRECTION_NEXT_DONE:
                 m->report.time = m->correction.report;
+                m->is_time_owed |= m->report.time.verdict == CORRECTION_UNREACHABLE;
                 machine_handle(m, MACHINE_EVENT_CORRECTED);
                 break;
         }
@@ -188,6 +229,7 @@ static void machine_correct(Machine *m) {
         Cycle *c = m->cycle;
         bool is_possible = machine_can(m, SUSPENDD_ACT_GET_TIME) || m->report.could_time;
 
+        m->is_time_owed &= !is_possible;
         correction_begin(&m->correction, cycle_now_usec(c) + c->time_limit_usec);
         if (m->policy.time_sync == TIME_SYNC_OFF || !is_possible)
                 machine_correct_next(m, CORRECTION_NEXT_DONE);
@@ -234,15 +276,17 @@ static void machine_set_state(Machine *m, MachineState state, MachineEvent event
 /* The ones that only note; those that ask may come back to machine_handle(), so one of them is last. */
 static void machine_note_actions(Machine *m, MachineEvent event, unsigned actions) {
         if (actions & MACHINE_CANCEL)
-                machine_cancel(m);
+                machine_cancel_on(m, event);
         if (actions & MACHINE_DISTRUST)
                 machine_break_word(m);
-        if (event == MACHINE_EVENT_STRUCK) {
+        if (event == MACHINE_EVENT_STRUCK && m->state == MACHINE_WAKING) {
                 LogFields fields = machine_fields(m);
 
                 m->report.was_woken_late = true;
                 log_with(&fields, LOG_NOTICE, 0, "Machine %s suspended late; waking it", m->name);
         }
+        if (event == MACHINE_EVENT_SUSPENDED && m->state == MACHINE_WAKING)
+                m->is_suspend_owed = false;
         if (event == MACHINE_EVENT_EXPIRED)
                 m->is_suspend_owed = false;
         if (actions & MACHINE_STAND)
@@ -250,10 +294,7 @@ static void machine_note_actions(Machine *m, MachineEvent event, unsigned action
         if (actions & MACHINE_RAN)
                 machine_ran(m);
         if (actions & MACHINE_LEAVE)
-                (void) cycle_note(
-                                m->cycle,
-                                m,
-                                m->is_suspend_owed ? JOURNAL_NOTE_WATCHED : JOURNAL_NOTE_NONE);
+                machine_leave(m);
 }
 
 static void machine_act(Machine *m, unsigned actions) {
@@ -305,18 +346,18 @@ void machine_handle(Machine *m, MachineEvent event) {
 
 static MachineEvent machine_event_of(const Machine *m) {
         bool is_preparing = m->cycle->state == CYCLE_PREPARING;
-        bool is_watched = m->state == MACHINE_WATCHED || m->state == MACHINE_CORRECTING;
+        bool is_busy = m->state == MACHINE_CORRECTING || m->state == MACHINE_SAMPLING;
         bool is_awake = m->cycle->state == CYCLE_IDLE || m->cycle->state == CYCLE_RESTORING;
 
         switch (m->run_state) {
         case SUSPENDD_STATE_RUNNING:
-                return is_preparing && m->state == MACHINE_SUSPENDED ? MACHINE_EVENT_WOKE_EARLY
-                                                                     : MACHINE_EVENT_RUNNING;
+                return m->state == MACHINE_SUSPENDED && (is_preparing || m->is_stop_astray)
+                                       ? MACHINE_EVENT_WOKE_EARLY
+                                       : MACHINE_EVENT_RUNNING;
         case SUSPENDD_STATE_PAUSED:
                 return MACHINE_EVENT_PAUSED;
         case SUSPENDD_STATE_SUSPENDED:
-                if (is_watched && m->is_suspend_owed &&
-                    (is_awake || m->state == MACHINE_CORRECTING))
+                if (m->is_suspend_owed && (is_busy || (is_awake && m->state == MACHINE_WATCHED)))
                         return MACHINE_EVENT_STRUCK;
                 return MACHINE_EVENT_SUSPENDED;
         default:
@@ -328,20 +369,23 @@ static MachineEvent machine_event_of(const Machine *m) {
 static bool machine_adopt(Machine *m) {
         CycleState cycle = m->cycle->state;
         bool is_awake = cycle == CYCLE_IDLE || cycle == CYCLE_RESTORING;
-        bool is_held = m->noted == JOURNAL_NOTE_HELD;
+        bool is_held = m->noted == JOURNAL_NOTE_HELD || m->noted == JOURNAL_NOTE_ASKED;
         bool is_running = m->run_state == SUSPENDD_STATE_RUNNING;
         bool is_standing = m->run_state == SUSPENDD_STATE_SUSPENDED ||
                            (m->run_state == SUSPENDD_STATE_PAUSED && is_held);
         LogFields fields = machine_fields(m);
 
-        if (m->noted == JOURNAL_NOTE_NONE || m->state != MACHINE_IDLE || m->report.is_part)
+        if (!m->is_from_before || m->state != MACHINE_IDLE)
                 return false;
-        m->is_suspend_owed = m->noted == JOURNAL_NOTE_WATCHED;
+        m->is_from_before = false;
+        m->is_suspend_owed = m->noted == JOURNAL_NOTE_WATCHED ||
+                             (m->noted == JOURNAL_NOTE_ASKED &&
+                              m->run_state != SUSPENDD_STATE_SUSPENDED);
         if (is_running && cycle == CYCLE_PREPARING)
                 return false; /* planned for as any other that comes late */
 
         m->report.is_part = true;
-        m->report.could_time = true;
+        m->is_time_owed = true; /* its agent is not known to answer yet */
         /* While a sleep is under way, a pause of the earlier life may still be on its way as well. */
         if (is_standing || (is_running && is_held && cycle == CYCLE_SLEEPING)) {
                 machine_handle(m, MACHINE_EVENT_ADOPT);
@@ -356,11 +400,8 @@ static bool machine_adopt(Machine *m) {
                 machine_handle(m, MACHINE_EVENT_WAKE);
                 return true;
         }
-        m->is_suspend_owed &= is_running;
-        (void) cycle_note(
-                        m->cycle, m, m->is_suspend_owed ? JOURNAL_NOTE_WATCHED : JOURNAL_NOTE_NONE);
-        if (is_running && is_awake)
-                machine_handle(m, MACHINE_EVENT_CORRECT);
+        machine_leave(m);
+        machine_handle(m, is_running && is_awake ? MACHINE_EVENT_CORRECT : MACHINE_EVENT_CORRECTED);
         return true;
 }
 
@@ -383,15 +424,41 @@ void machine_on_state(
 
         cycle_enter(m->cycle);
         if (before != SUSPENDD_STATE_UNKNOWN || !machine_adopt(m)) {
-                machine_handle(m, machine_event_of(m));
+                if (!machine_is_obsolete(m))
+                        machine_handle(m, machine_event_of(m));
                 if (state == SUSPENDD_STATE_RUNNING && before != SUSPENDD_STATE_RUNNING)
                         cycle_on_newcomer(m->cycle, m);
+                /* It came too late to be stopped: what is noted is not of this cycle. */
+                if (m->state == MACHINE_IDLE && m->noted != JOURNAL_NOTE_NONE) {
+                        machine_leave(m);
+                        machine_handle(m, MACHINE_EVENT_CORRECTED);
+                }
         }
         cycle_leave(m->cycle);
 }
 
+/* A pause has failed. One that was on its way back from an earlier stop may stand all the same. */
+static MachineEvent machine_unpaused(const Machine *m) {
+        if (m->state != MACHINE_PAUSING)
+                return MACHINE_EVENT_FAILED;
+        switch (m->run_state) {
+        case SUSPENDD_STATE_SUSPENDED:
+                return MACHINE_EVENT_SUSPENDED;
+        case SUSPENDD_STATE_PAUSED:
+                return m->is_run_astray ? MACHINE_EVENT_DEADLINE : MACHINE_EVENT_PAUSED;
+        default:
+                return m->is_stop_astray ? MACHINE_EVENT_DEADLINE : MACHINE_EVENT_FAILED;
+        }
+}
+
 static void machine_on_stop_done(Machine *m, int result) {
-        if (result < 0)
+        if (result < 0 && m->step_act == SUSPENDD_ACT_PAUSE) {
+                MachineEvent event = machine_unpaused(m);
+
+                m->report.is_failed |=
+                                event == MACHINE_EVENT_FAILED || event == MACHINE_EVENT_DEADLINE;
+                machine_handle(m, event);
+        } else if (result < 0)
                 machine_handle(m, MACHINE_EVENT_FAILED);
         else if (m->run_state == SUSPENDD_STATE_SUSPENDED)
                 machine_handle(m, MACHINE_EVENT_SUSPENDED);
@@ -408,10 +475,12 @@ static void machine_on_run_done(Machine *m, int result) {
                 machine_handle(m, MACHINE_EVENT_RUNNING);
 }
 
-void machine_on_done(Machine *m, int result, const char *why) {
+static void machine_on_done(Machine *m, int result, const char *why) {
         uint64_t now = cycle_now_usec(m->cycle);
 
-        m->step = 0;
+        /* A suspend that was taken may be refused yet: its step ends when it stands or is given up. */
+        if (result < 0 || m->step_act != SUSPENDD_ACT_SUSPEND)
+                m->step = 0;
         if (result < 0 && m->step_act <= SUSPENDD_ACT_WAKE)
                 machine_why(m, why ?: strerror(-result));
 
@@ -422,8 +491,6 @@ void machine_on_done(Machine *m, int result, const char *why) {
                 machine_on_stop_done(m, result);
                 break;
         case SUSPENDD_ACT_PAUSE:
-                if (result < 0)
-                        m->report.is_failed = true;
                 machine_on_stop_done(m, result);
                 break;
         case SUSPENDD_ACT_RESUME:
@@ -444,6 +511,18 @@ void machine_on_done(Machine *m, int result, const char *why) {
                 break;
         }
         cycle_leave(m->cycle);
+}
+
+void machine_on_answer(Machine *m, int result, const char *why) {
+        bool is_stop = m->step_act == SUSPENDD_ACT_PAUSE;
+        bool is_run = m->step_act == SUSPENDD_ACT_RESUME || m->step_act == SUSPENDD_ACT_WAKE;
+
+        /* What was asked for before it has been carried out before it; it alone may be yet to come. */
+        if (is_stop || is_run) {
+                m->is_stop_astray = is_stop && result >= 0 && m->run_state != SUSPENDD_STATE_PAUSED;
+                m->is_run_astray = is_run && result >= 0 && m->run_state != SUSPENDD_STATE_RUNNING;
+        }
+        machine_on_done(m, result, why);
 }
 
 void machine_on_time(Machine *m, const struct suspendd_time *t) {
@@ -487,7 +566,9 @@ void machine_on_timer(Machine *m) {
                 }
                 break;
         case MACHINE_WATCHED:
-                machine_handle(m, MACHINE_EVENT_EXPIRED);
+                /* Nothing strikes while it is held; its time is counted when it runs again. */
+                if (m->run_state == SUSPENDD_STATE_RUNNING)
+                        machine_handle(m, MACHINE_EVENT_EXPIRED);
                 break;
         default:
                 break;

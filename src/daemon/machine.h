@@ -69,7 +69,11 @@ struct Machine {
         uint64_t timer_usec; /* CLOCK_MONOTONIC; 0: none */
         unsigned wake_tries;
         bool is_retry_due;     /* the timer is for asking again, not for an answer */
+        bool is_stop_astray;   /* a pause was given up, and may be carried out yet */
+        bool is_run_astray;    /* the same of a resume or a wake */
         bool is_suspend_owed;  /* an agent has taken a suspend that we have not seen */
+        bool is_from_before;   /* noted by an earlier life, and not seen since */
+        bool is_time_owed;     /* its clock is to be read once its agent answers */
         JournalNoteKind noted; /* what the journal says of it */
         Correction correction;
         MachineReport report; /* of the cycle at hand, or of the last one */
@@ -112,7 +116,7 @@ void machine_on_state(
                 Machine *m, enum suspendd_run_state state, const char *detail, int64_t boottime_ns);
 
 /* A step has ended, by the plugin's word. */
-void machine_on_done(Machine *m, int result, const char *why);
+void machine_on_answer(Machine *m, int result, const char *why);
 void machine_on_time(Machine *m, const struct suspendd_time *t);
 
 /* The timer is due. */

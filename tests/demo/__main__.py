@@ -31,7 +31,7 @@ class Demo:
         """All of it. True if all held."""
         screen = self.screen
         screen.say(screen.paint("1", "Two virtual machines on a host that goes to sleep") +
-                   ("" if self.stage.kind == "sleep" else ", rehearsed, for you are not root"))
+                   ("" if self.stage.kind == "sleep" else ": a rehearsal" + (", without root" if os.geteuid() else "")))
         self.prepare()
         record, web, db = self.sleep()
         for line in timeline(self.stage, record, web, db):
@@ -121,23 +121,25 @@ class Demo:
 def main():
     parser = argparse.ArgumentParser(prog="./dev demo", description=__doc__)
     parser.add_argument("--keep", action="store_true", help="leave all running until Enter, and tell how to enter it")
+    parser.add_argument("--rehearse", action="store_true", help="do what is done without root")
     args = parser.parse_args()
 
-    demo = Demo(UserStage() if os.geteuid() else HostStage())
+    demo = Demo(UserStage() if os.geteuid() or args.rehearse else HostStage())
     paint = demo.screen.paint
-    held, reason = False, "see NO above"
+    held, keep_logs, reason = False, True, "see NO above"
     try:
         held = demo.run()
         if args.keep:
             demo.keep()
     except LabUnavailable as error:
-        reason = "this machine cannot show it: %s" % error
+        keep_logs, reason = False, "this machine cannot show it: %s%s" % (
+            error, "; try --rehearse" if demo.stage.kind == "sleep" else "")
     except LabError as error:
         reason = str(error)
     except KeyboardInterrupt:
-        reason = "interrupted"
+        keep_logs, reason = False, "interrupted"
     finally:
-        if not held:
+        if not held and keep_logs:
             demo.stage.keep_logs()
         demo.stop()
     print()

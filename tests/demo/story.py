@@ -6,6 +6,7 @@ their control lines. Its record is compared with these, it does not vouch for it
 
 import datetime
 
+from lab import LabError
 from lab.suspendd import of
 from screen import INDENT, span
 
@@ -26,15 +27,17 @@ class Witness:
         self.guest, self.name = guest, guest.name
         self.mark = guest.monitor.mark()
         self.before, self.error_before = guest.clocks(), guest.clock_error()
-        self.asleep = None
+        self.asleep = self.status = self.after = self.error = None
 
     def look_asleep(self):
         """Notes what QEMU says while the host sleeps."""
         self.asleep = self.guest.status()
 
     def look_after(self):
-        """Notes how the guest is once all is over."""
+        """Notes how the guest is once all is over. LabError if it cannot tell, for it does not run."""
         self.status = self.guest.status()
+        if self.status != "running":
+            raise LabError("%s is still %s" % (self.name, self.status))
         self.after, self.error = self.guest.clocks(), self.guest.clock_error()
 
     def event(self, name):

@@ -67,9 +67,9 @@ class Demo:
             self.right_clock(guest)
         step.note("suspendd gets to know them")
         wait_for(self.plans_are_right, 30, "suspendctl list: web suspend, db pause", interval=0.1)
-        linux = self.guests[0].console().split("GUEST-UP ")[1].split("-")[0]
+        linux = ".".join(self.guests[0].console().split("GUEST-UP ")[1].split(".")[:2])
         qemu = self.guests[0].monitor.greeting["QMP"]["version"]["qemu"]
-        return "web with an agent, db without: Linux %s, QEMU %d.%d" % (linux, qemu["major"], qemu["minor"])
+        return "web with a guest agent, db without: Linux %s, QEMU %d.%d" % (linux, qemu["major"], qemu["minor"])
 
     @staticmethod
     def right_clock(guest):

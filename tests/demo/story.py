@@ -66,7 +66,7 @@ def timeline(stage, record, web, db):
     told += [(began + record["released_after_usec"] / 1e6, "suspendd", "all stand, nothing keeps the host awake"),
              (db.event("STOP"), "db", "is paused: " + of(record, "db")["why"]),
              (db.event("RESUME"), "db", "runs again, stopped for " + span(of(record, "db")["stopped_ns"])),
-             (web.event("SUSPEND"), "web", "has suspended itself (S3), asked by its agent"),
+             (web.event("SUSPEND"), "web", "has suspended itself (S3), asked through its agent"),
              (web.event("WAKEUP"), "web", "runs again, stopped for " + span(of(record, "web")["stopped_ns"]))]
     out = []
     for when, who, what in sorted((x for x in told if x[0] is not None), key=lambda x: x[0]):
@@ -80,8 +80,8 @@ def clock_words(clock):
     """What became of web's clock by suspendd's record."""
     if clock["verdict"] != "set":
         return ["its clock: " + clock["verdict"]]
-    return ["its clock was %s: it is set," % late(clock["before_ns"]),
-            "read back %s ±%s" % (late(clock["after_ns"]), span(clock["after_uncertainty_ns"]))]
+    return ["its clock was %s; it was set," % late(clock["before_ns"]),
+            "and reads back %s ±%s" % (late(clock["after_ns"]), span(clock["after_uncertainty_ns"]))]
 
 
 def verdicts(stage, record, web, db, sleep_seconds):
@@ -95,14 +95,14 @@ def web_stood(web):
     """The guest with an agent suspended itself and is back."""
     held = (web.event("SUSPEND") and web.event("WAKEUP") and web.asleep == "suspended" and web.status == "running"
             and not web.event("STOP"))
-    return held, "web", "QEMU told %s; it was %s, it is %s" % (events(web), web.asleep, web.status)
+    return held, "web", "QEMU told %s; %s in the sleep, %s now" % (events(web), web.asleep, web.status)
 
 
 def db_stood(db):
     """The one without was paused and is back."""
     held = (db.event("STOP") and db.event("RESUME") and db.asleep == "paused" and db.status == "running"
             and not db.event("SUSPEND"))
-    return held, "db", "QEMU told %s; it was %s, it is %s" % (events(db), db.asleep, db.status)
+    return held, "db", "QEMU told %s; %s in the sleep, %s now" % (events(db), db.asleep, db.status)
 
 
 def events(witness):

@@ -397,12 +397,31 @@ static PluginSettings *plugin_settings(struct ConfigPrivate *p, const char *name
         return grown[p->n_plugins].name ? &grown[p->n_plugins++] : NULL;
 }
 
+/* Forgets what came before under @key. */
+static void plugin_settings_reset(PluginSettings *s, const char *key) {
+        size_t n = 0;
+
+        for (size_t i = 0; i < s->n; i++) {
+                if (!str_equal(s->settings[i].key, key)) {
+                        s->settings[n++] = s->settings[i];
+                        continue;
+                }
+                free((char *) s->settings[i].key);
+                free((char *) s->settings[i].value);
+        }
+        s->n = n;
+}
+
 static int set_plugin(Config *c, const char *key, const char *value, unsigned line) {
         PluginSettings *s = plugin_settings(c->private, c->private->section_arg);
         struct suspendd_setting *grown;
 
         if (!s)
                 return -ENOMEM;
+        if (!*value) {
+                plugin_settings_reset(s, key);
+                return 0;
+        }
         grown = realloc(s->settings, (s->n + 1) * sizeof(*grown));
         if (!grown)
                 return -ENOMEM;

@@ -318,7 +318,8 @@ static void cycle_let_go(Cycle *c) {
         if (!is_rehearsal)
                 p->ops->let_go(p->userdata);
         p->overtake_usec = p->deadline_usec = 0;
-        if (c->report.is_released)
+        /* What an earlier life let go of is not let go of again. */
+        if (c->report.is_released || c->report.kind == CYCLE_KIND_RECOVERY)
                 return;
         cycle_sample(c, &c->report.released);
         c->report.is_released = true;

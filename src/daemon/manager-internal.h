@@ -29,4 +29,7 @@ void manager_fill_policy(Manager *m, Machine *machine);
 
 /* Puts the configuration into force: limits, policies, the plugins' settings. */
 void manager_apply_config(Manager *m);
+/* Tells the journal: manager-log.c. */
+void manager_log_milestone(const Manager *m, CycleMilestone milestone);
+
 int manager_load_plugin_settings(Manager *m, Plugin *p);

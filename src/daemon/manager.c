@@ -60,55 +60,10 @@ static void ops_arm(void *userdata, uint64_t usec) {
         (void) sd_event_source_set_enabled(m->private->timer, enabled);
 }
 
-static void manager_log_summary(const Manager *m) {
-        const CycleReport *r = &m->cycle->report;
-        size_t suspended = 0, paused = 0, failed = 0;
-        char slept[TIME_SPAN_MAX], released[TIME_SPAN_MAX];
-        LogFields fields = {
-                .message_id = SUSPENDD_MESSAGE_CYCLE_FINISHED,
-                .cycle_id = r->id,
-                .elapsed_usec = r->finished_after_usec,
-        };
-
-        LIST_FOREACH(i, &m->cycle->machines) {
-                const Machine *machine = LIST_ENTRY(i, Machine, machines);
-
-                suspended += machine->report.stood == SUSPENDD_STATE_SUSPENDED;
-                paused += machine->report.stood == SUSPENDD_STATE_PAUSED;
-                failed += machine->report.is_failed;
-                if (machine->report.is_failed)
-                        (void) log_full(
-                                        &(LogFields){
-                                                        .message_id = SUSPENDD_MESSAGE_MACHINE_FAILED,
-                                                        .cycle_id = r->id,
-                                                        .machine = machine->id,
-                                                        .plugin = machine->plugin->api->name,
-                                        },
-                                        LOG_WARNING,
-                                        0,
-                                        "Machine %s: %s",
-                                        machine->id,
-                                        machine->report.why);
-        }
-        (void) log_full(&fields,
-                        LOG_NOTICE,
-                        0,
-                        "Cycle %llu (%s) is over, %s: %zu suspended, %zu paused, %zu failed; lock let go after %s, slept %s",
-                        (unsigned long long) r->number,
-                        cycle_kind_to_string(r->kind),
-                        r->ended ?: "woke",
-                        suspended,
-                        paused,
-                        failed,
-                        time_span_format(released, r->released_after_usec),
-                        time_span_format(slept, (uint64_t) (r->slept_ns / NSEC_PER_USEC)));
-}
-
-static void manager_finish_cycle(Manager *m) {
+static void manager_keep_record(Manager *m) {
         _cleanup_free_ char *record = cycle_record(m->cycle);
         int r;
 
-        manager_log_summary(m);
         r = record ? history_append(m->history, m->cycle->report.number, record) : -ENOMEM;
         if (r < 0)
                 (void) log_error_errno(r, "Cannot keep the record of this cycle");
@@ -116,35 +71,11 @@ static void manager_finish_cycle(Manager *m) {
 
 static void ops_on_milestone(void *userdata, CycleMilestone milestone, Machine *machine) {
         Manager *m = userdata;
-        const CycleReport *r = &m->cycle->report;
-        LogFields fields = { .cycle_id = r->id };
 
         bus_api_milestone(m->bus_api, milestone, machine);
-        switch (milestone) {
-        case CYCLE_STARTED:
-                fields.message_id = SUSPENDD_MESSAGE_CYCLE_STARTED;
-                (void) log_full(&fields,
-                                LOG_INFO,
-                                0,
-                                "Cycle %llu (%s) begins",
-                                (unsigned long long) r->number,
-                                cycle_kind_to_string(r->kind));
-                break;
-        case CYCLE_LOCK_RELEASED:
-                fields.message_id = SUSPENDD_MESSAGE_LOCK_RELEASED;
-                fields.elapsed_usec = r->released_after_usec;
-                (void) log_full(&fields,
-                                r->is_overdue ? LOG_WARNING : LOG_INFO,
-                                0,
-                                r->is_overdue ? "Letting the host sleep; not all machines stand"
-                                              : "All machines stand; letting the host sleep");
-                break;
-        case CYCLE_FINISHED:
-                manager_finish_cycle(m);
-                break;
-        default:
-                break;
-        }
+        manager_log_milestone(m, milestone);
+        if (milestone == CYCLE_FINISHED)
+                manager_keep_record(m);
         if (!cycle_is_urgent(m->cycle))
                 manager_chores(m);
 }

@@ -63,6 +63,8 @@ class MixedCycle(SuspenddCase):
         lost = (after["host_realtime"] - before["host_realtime"]) - (after["monotonic"] - before["monotonic"])
         self.assertGreaterEqual(lost, 900 * MS, "its MONOTONIC has stopped, as on bare metal")
 
+    test_s3_guest_suspends_and_its_clock_is_right_after.quick = True
+
     def test_guest_without_agent_is_paused_and_runs_again(self):
         mark = self.db.monitor.mark()
         record = self.suspendd.suspend()
@@ -72,6 +74,8 @@ class MixedCycle(SuspenddCase):
         self.assertEqual((db["asked"], db["stood"], db["why"]), ("pause", "paused", "no guest agent"))
         self.assertEqual(db["unseen_ns"], db["stopped_ns"])
         self.assertEqual(self.db.status(), "running")
+
+    test_guest_without_agent_is_paused_and_runs_again.quick = True
 
     def test_all_stand_before_the_lock_goes(self):
         marks = {vm: vm.monitor.mark() for vm in (self.web, self.db)}
@@ -98,6 +102,8 @@ class MixedCycle(SuspenddCase):
         self.assertEqual(vm.status(), "paused")
         self.assertEqual(names(vm, mark), [], "no event: it was not touched")
 
+    test_user_paused_machine_stays_paused.quick = True
+
     def test_ignored_machine_runs_on(self):
         vm = self.bare("ignored")
         mark = vm.monitor.mark()
@@ -106,6 +112,8 @@ class MixedCycle(SuspenddCase):
         self.assertFalse(of(record, "ignored")["failed"])
         self.assertEqual(names(vm, mark), [])
         self.assertEqual(vm.status(), "running")
+
+    test_ignored_machine_runs_on.quick = True
 
     def test_machine_that_dies_in_mid_cycle_is_forgotten(self):
         vm = self.bare("dying")

@@ -96,13 +96,16 @@ class Stage:
     def floor_round(self):
         """The floor alone, as suspendd is alone in its turn: (stop, cont), see Floor.act().
 
-        It acts after the same rests as suspendd: caches that are still warm from the stop make a
-        cont faster.
+        It acts after the same rests as suspendd, with the same looks at the fake logind between:
+        caches that are still warm from the stop make a cont faster.
         """
         self.daemon.freeze()
+        self.bus.cycle()
         time.sleep(parts.QUIET_USEC / 1e6)
         stop = self.floor.act("stop")
-        time.sleep(SLEEP_USEC / 1e6)
+        time.sleep(0.45)
+        self.bus.cycle()
+        time.sleep(SLEEP_USEC / 1e6 - 0.45)
         cont = self.floor.act("cont")
         self.daemon.thaw()
         return stop, cont

@@ -101,7 +101,8 @@ class Bus(Part):
         config.write_text(BUS_CONFIG.format(path=path))
         self.address = "unix:path=%s" % path
         self.env = dict(os.environ, DBUS_SYSTEM_BUS_ADDRESS=self.address)
-        self.daemon = started(["dbus-daemon", "--config-file", config, "--nofork"])
+        with open(directory / "bus.log", "wb") as log:
+            self.daemon = started(["dbus-daemon", "--config-file", config, "--nofork"], stderr=log)
         wait_until(path.exists, 10, "the bus")
         self.login1 = started([build.find("fake-login1")], env=self.env)
         wait_until(lambda: self._try("Phase"), 10, "the fake logind")

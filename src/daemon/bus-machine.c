@@ -232,12 +232,12 @@ static int method_set_mode(sd_bus_message *message, void *userdata, sd_bus_error
 
         (void) snprintf(what, sizeof(what), "Cannot set the mode of %s", m->id);
         mode = mode_from_string(name);
-        if (mode == MODE_INVALID)
+        if (mode == MODE_INVALID && !str_equal(name, "default"))
                 return bus_error_set(
                                 error,
                                 -EINVAL,
                                 what,
-                                "a mode is auto, suspend, pause, ignore or block");
+                                "a mode is auto, suspend, pause, ignore, block or default");
 
         r = manager_set_mode(b->manager, m, mode, &why);
         if (r < 0)

@@ -56,6 +56,7 @@ int manager_run(Manager *m);
 /* what the bus may ask for; each returns 0 or a negative errno, with the reason in *ret_why (static) */
 
 int manager_rehearse(Manager *m, uint64_t for_usec, const char **ret_why);
+/* MODE_INVALID: what the configuration says, again. */
 int manager_set_mode(Manager *m, Machine *machine, Mode mode, const char **ret_why);
 int manager_sync(Manager *m, Machine *machine, const char **ret_why);
 int manager_register(Manager *m, const Registration *r, const char **ret_why);

@@ -376,14 +376,14 @@ END_TEST
 START_TEST(test_all_words_with_an_agent_that_lies_and_a_monitor_that_hangs) {
         Setting s = setting_of(FAKE_LIE, FAKE_NEVER);
 
-        walk_all("lying agent, hung monitor", &s, length_of(5));
+        walk_all("lying agent, hung monitor", &s, length_of(6));
 }
 END_TEST
 
 START_TEST(test_all_words_with_an_agent_that_suspends) {
         Setting s = setting_of(FAKE_LATER, FAKE_NOW);
 
-        walk_all("honest agent, quick monitor", &s, length_of(5));
+        walk_all("honest agent, quick monitor", &s, length_of(6));
 }
 END_TEST
 

@@ -381,6 +381,9 @@ static void cycle_restore(Cycle *c) {
         struct CyclePrivate *p = c->private;
         bool is_lost_time = c->report.kind != CYCLE_KIND_REHEARSAL;
 
+        /* What was read of a clock before the sleep is no longer true: it is read anew. */
+        cycle_tell(c, 1U << MACHINE_CORRECTING, MACHINE_EVENT_CORRECT);
+
         /* First all that stand, then the clocks of those that never did. */
         cycle_tell(c,
                    1U << MACHINE_SAMPLING | 1U << MACHINE_SUSPENDING | 1U << MACHINE_PAUSING |

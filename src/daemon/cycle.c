@@ -570,6 +570,9 @@ void cycle_on_enumerated(Cycle *c) {
         const JournalNote *notes;
         size_t i, n;
 
+        /* Later on, one that is not there may be out of reach: whoever is gone has been removed. */
+        if (!c->private->is_enumerating)
+                return;
         cycle_enter(c);
         c->private->is_enumerating = false;
         LIST_FOREACH(l, &c->machines)

@@ -167,7 +167,7 @@ void rig_start(Rig *r) {
         const JournalNote *notes;
 
         r->is_dead = false;
-        r->fuse = 0;
+        r->fuse = TAKE(r->next_fuse, 0);
         r->armed_usec = USEC_INFINITY;
         if (path && journal_open(path, &r->journal) < 0)
                 abort();

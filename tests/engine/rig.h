@@ -52,7 +52,8 @@ typedef struct Rig {
         bool wants_records;
 
         /* a crash: after so many more calls from the engine nothing that it does has any effect */
-        long fuse; /* 0: none */
+        long fuse;      /* 0: none */
+        long next_fuse; /* the same for the next start */
         bool is_dead;
 
         char fault[160];

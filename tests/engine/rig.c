@@ -252,14 +252,16 @@ Machine *rig_machine(Rig *r, const FakeVm *vm) {
 
 static void rig_check_lock(Rig *r) {
         uint64_t limit = MIN(r->options.delay_max_usec, CAP_USEC);
+        bool is_released = !r->is_locked && r->released_usec >= r->announced_usec;
+        uint64_t held_until = r->is_locked ? rig_now_usec(r) : is_released ? r->released_usec : 0;
 
         /* Without a limit logind waits for nobody, or for ever; then our own cap stands in. */
-        if (!r->is_announced || !r->is_locked || limit == 0)
+        if (!r->is_announced || limit == 0)
                 return;
-        if (rig_now_usec(r) > MAX(r->announced_usec + limit / 10 * 9, r->limit_told_usec))
+        if (held_until > MAX(r->announced_usec + limit / 10 * 9, r->limit_told_usec))
                 rig_fault(r,
                           "the lock is held %llu ms after the announcement",
-                          (unsigned long long) ((rig_now_usec(r) - r->announced_usec) / 1000));
+                          (unsigned long long) ((held_until - r->announced_usec) / 1000));
 }
 
 void rig_check(Rig *r) {

@@ -253,6 +253,24 @@ START_TEST(test_sync_corrects_now) {
 }
 END_TEST
 
+/* A monitor that carries out two cycles' acts at once: the last of them counts. */
+START_TEST(test_clock_is_right_after_acts_that_piled_up) {
+        vm->answers[SUSPENDD_ACT_PAUSE] = vm->answers[SUSPENDD_ACT_RESUME] = FAKE_NEVER;
+        for (int n = 0; n < 2; n++) {
+                rig_sleep(&r);
+                rig_pass(&r, 5 * USEC_PER_SEC);
+                rig_wake(&r, HOUR_USEC);
+                rig_pass(&r, MSEC(100));
+        }
+        vm->offset_ns = -HOUR_NS;
+        rig_answer(&r);
+        ck_assert_int_eq(rig_machine(&r, vm)->state, MACHINE_CORRECTING);
+        rig_pass(&r, 60 * USEC_PER_SEC);
+        ck_assert_int_eq(report()->verdict, CORRECTION_SET);
+        check_near(fake_vm_clock_offset_ns(vm), 0);
+}
+END_TEST
+
 /* Readings from before and after a sleep must not be weighed against each other. */
 START_TEST(test_reading_from_before_a_sleep_is_not_used_after_it) {
         policy()->mode = MODE_IGNORE;
@@ -368,6 +386,7 @@ static void add_engine(TCase *t) {
         tcase_add_test(t, test_unannounced_sleep_is_made_up_for);
         tcase_add_test(t, test_host_that_sets_its_clock_after_the_wake_takes_guests_along);
         tcase_add_test(t, test_sync_corrects_now);
+        tcase_add_test(t, test_clock_is_right_after_acts_that_piled_up);
         tcase_add_test(t, test_reading_from_before_a_sleep_is_not_used_after_it);
 }
 

@@ -6,7 +6,7 @@
  * resumes what is not paused) changes nothing at all, so a word with such a letter is the same as the
  * word without it, and is looked at as that.
  *
- * SUSPENDD_TEST_QUICK=1 makes it short; SUSPENDD_TEST_SEED=N begins the random ones at N;
+ * SUSPENDD_TEST_QUICK=1 makes it short, sanitizers make it shorter; SUSPENDD_TEST_SEED=N begins the random ones at N;
  * SUSPENDD_TEST_RANDOM=N and SUSPENDD_TEST_LENGTH=N set how many and how long; SUSPENDD_TEST_TRACE=1
  * shows what the engine makes of a random one that broke a promise.
  */
@@ -362,28 +362,37 @@ static void walk_all(const char *what, const Setting *setting, size_t length) {
         ck_assert_msg(!*k.fault, "%s:%s: %s", what, text, k.fault);
 }
 
-static size_t length_of(size_t otherwise) {
-        return (size_t) from_environment("SUSPENDD_TEST_LENGTH", is_quick() ? 4 : otherwise);
+/* Instrumented, the same takes six times as long. */
+#ifdef __SANITIZE_ADDRESS__
+#define LENGTH 5
+#define RANDOM_WORDS 200000
+#else
+#define LENGTH 6
+#define RANDOM_WORDS 1000000
+#endif
+
+static size_t length(void) {
+        return (size_t) from_environment("SUSPENDD_TEST_LENGTH", is_quick() ? 4 : LENGTH);
 }
 
 START_TEST(test_all_words_with_an_agent_that_suspends_late) {
         Setting s = setting_of(FAKE_LATE, FAKE_LATER);
 
-        walk_all("late agent, slow monitor", &s, length_of(6));
+        walk_all("late agent, slow monitor", &s, length());
 }
 END_TEST
 
 START_TEST(test_all_words_with_an_agent_that_lies_and_a_monitor_that_hangs) {
         Setting s = setting_of(FAKE_LIE, FAKE_NEVER);
 
-        walk_all("lying agent, hung monitor", &s, length_of(6));
+        walk_all("lying agent, hung monitor", &s, length());
 }
 END_TEST
 
 START_TEST(test_all_words_with_an_agent_that_suspends) {
         Setting s = setting_of(FAKE_LATER, FAKE_NOW);
 
-        walk_all("honest agent, quick monitor", &s, length_of(6));
+        walk_all("honest agent, quick monitor", &s, length());
 }
 END_TEST
 
@@ -514,7 +523,7 @@ static void random_many(const char *what, uint64_t n, const char *journal_path) 
 }
 
 START_TEST(test_random_words) {
-        random_many("no crash", is_quick() ? 5000 : 1000000, NULL);
+        random_many("no crash", is_quick() ? 5000 : RANDOM_WORDS, NULL);
 }
 END_TEST
 

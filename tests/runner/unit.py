@@ -28,7 +28,7 @@ VALGRIND = ["valgrind", "--quiet", "--leak-check=full", "--errors-for-leak-kinds
 
 PLAIN = Manner("build", [], {}, 1)
 ASAN = Manner("build/asan", [], SANITIZERS, 4)
-MEMCHECK = Manner("build", VALGRIND, {}, 25)
+MEMCHECK = Manner("build", VALGRIND, {"SUSPENDD_TEST_QUICK": "1"}, 25)
 
 
 def tests_of(build):

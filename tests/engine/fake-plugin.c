@@ -638,21 +638,23 @@ static void fake_destroy(void *instance) {
                 vm->machine = NULL;
                 vm_disconnect(vm);
         }
+        if (w->detach)
+                w->detach(w);
 }
 
-static int fake_load(
-                void *instance,
-                const struct suspendd_setting *settings _unused_,
-                size_t n_settings _unused_) {
+static int fake_load(void *instance, const struct suspendd_setting *settings, size_t n_settings) {
         FakeWorld *w = instance;
+        int r = w->load ? w->load(w, settings, n_settings) : 0;
 
+        if (r < 0)
+                return r;
         LIST_FOREACH(i, &w->vms)
         fake_vm_find(LIST_ENTRY(i, FakeVm, vms));
         w->host->enumerated(w->host);
         return 0;
 }
 
-const struct suspendd_plugin fake_plugin = {
+_public_ const struct suspendd_plugin fake_plugin = {
         .abi = SUSPENDD_PLUGIN_ABI,
         .size = sizeof(struct suspendd_plugin),
         .name = "fake",

@@ -104,6 +104,9 @@ struct FakeWorld {
         void (*now)(void *userdata, ClockSample *ret);
         void (*arm)(void *userdata);      /* something may be due earlier; may be NULL */
         bool (*is_alive)(void *userdata); /* whether acts still reach the machines; may be NULL */
+        /* settings, and the end of the instance; may be NULL */
+        int (*load)(FakeWorld *w, const struct suspendd_setting *settings, size_t n_settings);
+        void (*detach)(FakeWorld *w);
         void *userdata;
         const struct suspendd_host *host; /* of the instance that is attached; NULL: none */
 };

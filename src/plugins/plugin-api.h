@@ -12,9 +12,11 @@
  * returns SUSPENDD_PENDING and later answers host->done() once, or it returns a negative errno and
  * never answers. Ids are never used again: an answer that comes late, twice, or after cancel() does
  * nothing. Only what host->machine_state() reports counts as a machine's standing or running; an
- * answer of 0 says that the VMM or the guest has taken the command, no more. A suspend must be answered
- * 0 as soon as it is out of the plugin's hands: from then on it can strike at any time, and the core
- * watches for that. It alone may be answered once more, with an error, if it is refused after all.
+ * answer of 0 says that the VMM or the guest has taken the command, no more. What a machine is asked
+ * for by pause, resume and wake is carried out in that order, also what was cancelled, and the answer
+ * to one comes when all before it has been carried out. A suspend must be answered 0 as soon as it is
+ * out of the plugin's hands: from then on it can strike at any time, and the core watches for that. It
+ * alone may be answered once more, with an error, if it is refused after all.
  */
 
 #include <stddef.h>

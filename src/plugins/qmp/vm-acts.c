@@ -2,7 +2,10 @@
 #include <errno.h>
 #include "plugins/qmp/vm-internal.h"
 
-/* ending steps */
+/*
+ * Ending steps: by the reply, never by the event, for that may be of an act which was given up and is
+ * carried out before this one.
+ */
 
 static void vm_end_step(Vm *vm, VmStep *step, int error, const char *why) {
         if (!step->pending)
@@ -15,19 +18,6 @@ static void vm_end_step(Vm *vm, VmStep *step, int error, const char *why) {
 static void vm_answer_step(Vm *vm, VmStep *step, uint64_t id, int error, const char *why) {
         if (step->id == id)
                 vm_end_step(vm, step, error, why);
-}
-
-void vm_end_steps(Vm *vm) {
-        switch (vm->run.state) {
-        case SUSPENDD_STATE_PAUSED:
-                vm_end_step(vm, &vm->pause, 0, NULL);
-                break;
-        case SUSPENDD_STATE_RUNNING:
-                vm_end_step(vm, &vm->resume, 0, NULL);
-                break;
-        default:
-                break;
-        }
 }
 
 static int vm_send(Vm *vm, const char *execute, MonitorReplyFn on_reply, uint64_t step) {

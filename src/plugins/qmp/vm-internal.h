@@ -61,9 +61,6 @@ void vm_ask_word(Vm *vm, int64_t stamp_boottime_ns);
 /* Tells the host the run state, after the steps that it ends. */
 void vm_tell_state(Vm *vm, int64_t boottime_ns);
 
-/* A run state has come to be: ends the steps that were waiting for it. */
-void vm_end_steps(Vm *vm);
-
 /* Tells the host in the loop's next turn that what the machine can do has changed. */
 void vm_changed(Vm *vm);
 

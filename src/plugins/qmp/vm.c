@@ -106,9 +106,6 @@ void vm_changed(Vm *vm) {
 void vm_tell_state(Vm *vm, int64_t boottime_ns) {
         if (!vm->machine || !vm->known)
                 return;
-        vm_end_steps(vm);
-        if (vm->gone || !vm->machine)
-                return;
         vm->host->machine_state(
                         vm->machine,
                         vm->run.state,

@@ -105,14 +105,13 @@ START_TEST(test_all_settings_are_read) {
         config_policy(c, "web-x", NULL, &p, NULL);
         ck_assert_int_eq(p.mode, MODE_AUTO);
 
-        ck_assert_uint_eq(config_plugin_settings(c, "qmp", &s), 3);
+        ck_assert_uint_eq(config_plugin_settings(c, "qmp", &s), 2);
         ck_assert_str_eq(s[0].key, "Socket");
         ck_assert_str_eq(s[0].value, "/run/a:b=c.sock");
         ck_assert_uint_eq(s[0].line, 17);
-        ck_assert_str_eq(s[1].value, "");
-        ck_assert_str_eq(s[2].value, "/run/d.sock");
-        ck_assert_uint_eq(s[2].line, 22);
-        ck_assert_str_eq(s[2].file, "test.conf");
+        ck_assert_str_eq(s[1].value, "/run/d.sock");
+        ck_assert_uint_eq(s[1].line, 22);
+        ck_assert_str_eq(s[1].file, "test.conf");
 }
 END_TEST
 

@@ -17,7 +17,7 @@ struct CyclePrivate {
         size_t n_notes_max;
         Machine **slots; /* machines by Machine.slot */
         size_t n_slots;
-        uint32_t last_step;
+        uint64_t last_step; /* the serial number of the last step */
         unsigned depth;  /* inside how many calls that move machines */
         unsigned n_bugs; /* NEVER cells that were met */
         size_t n_in[MACHINE_STATE_MAX];

@@ -549,8 +549,8 @@ void cycle_on_clock_jump(Cycle *c, int64_t stepped_ns) {
         LIST_FOREACH(i, &c->machines) {
                 Machine *m = LIST_ENTRY(i, Machine, machines);
 
-                if (m->run_state == SUSPENDD_STATE_RUNNING &&
-                    m->report.time.verdict != CORRECTION_NONE)
+                if (m->state == MACHINE_CORRECTING || (m->run_state == SUSPENDD_STATE_RUNNING &&
+                                                       m->report.time.verdict != CORRECTION_NONE))
                         machine_handle(m, MACHINE_EVENT_CORRECT);
         }
 }

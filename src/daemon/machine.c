@@ -417,6 +417,9 @@ void machine_on_state(
         m->seen_boottime_ns = boottime_ns > 0 && boottime_ns < now.boottime_ns ? boottime_ns
                                                                                : now.boottime_ns;
         m->run_state = state;
+        /* Whoever is told of a change reads it at once: of another one it must be told again. */
+        if (state != before)
+                m->is_dirty = false;
         (void) snprintf(m->detail, sizeof(m->detail), "%s", detail ?: "");
         cycle_changed(m->cycle, m);
         if (state == SUSPENDD_STATE_UNKNOWN)

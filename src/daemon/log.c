@@ -207,7 +207,7 @@ static int send_stderr(int level, const char *text) {
         line_add(&l, text, strlen(text));
         line_add(&l, "\n", 1);
 
-        if (poll(&p, 1, 0) <= 0 || !(p.revents & POLLOUT))
+        if (poll(&p, 1, 0) <= 0 || p.revents != POLLOUT) /* with an error, SIGPIPE would come */
                 return -EAGAIN;
         return write(STDERR_FILENO, l.text, l.n) < 0 ? -errno : 0;
 }

@@ -2,19 +2,37 @@
 #include <errno.h>
 #include "cli/verb.h"
 
+/* Addresses are compared as texts: what was registered as a//b shall be found as a/b. */
+static void squeeze_slashes(char *path) {
+        char *to = path;
+
+        for (const char *from = path; *from; from++)
+                if (from[0] != '/' || from[1] != '/')
+                        *to++ = *from;
+        *to = '\0';
+}
+
 /* The daemon has another working directory: a path must be whole. A URI is none. */
 static int whole_path(const char *s, char **ret) {
-        _cleanup_free_ char *directory = NULL;
+        _cleanup_free_ char *directory = NULL, *path = NULL;
 
-        if (*s == '/' || *s == '\0' || strstr(s, ":/")) {
+        if (*s == '\0' || (*s != '/' && strstr(s, ":/"))) {
                 *ret = strdup(s);
                 return *ret ? 0 : -ENOMEM;
         }
 
-        directory = getcwd(NULL, 0);
-        if (!directory)
-                return -errno;
-        return asprintf(ret, "%s/%s", directory, s) < 0 ? -ENOMEM : 0;
+        if (*s != '/') {
+                directory = getcwd(NULL, 0);
+                if (!directory)
+                        return -errno;
+        }
+        if (asprintf(&path, "%s%s%s", directory ?: "", directory ? "/" : "", s) < 0) {
+                path = NULL;
+                return -ENOMEM;
+        }
+        squeeze_slashes(path);
+        *ret = TAKE_PTR(path);
+        return 0;
 }
 
 int verb_register(Command *c) {

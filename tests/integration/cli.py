@@ -398,7 +398,7 @@ class Acting(Case):
         self.assertEqual(self.code("register", "relative/new.qmp"), 1)
         self.good("unregister", "new")
         self.assertEqual(self.code("list", "new"), 4)
-        self.good("register", "/run/other.qmp", "/run/other.agent")
+        self.good("register", "/run//other.qmp", "/run/other.agent")
         self.good("unregister", "/run/other.qmp")
         self.assertEqual(self.code("unregister", "/run/other.qmp"), 1)
 

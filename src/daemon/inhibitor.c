@@ -110,6 +110,7 @@ static int on_inhibit(sd_bus_message *m, void *userdata, sd_bus_error *error) {
                 return 0;
         }
 
+        closep(&i->fd); /* the one that said something else */
         i->fd = fd;
         i->pause_usec = PAUSE_MIN_USEC;
         i->is_refusal_told = false;
@@ -156,7 +157,8 @@ static int on_barrier(sd_bus_message *m, void *userdata, sd_bus_error *error) {
         (void) log_warning("logind came back without our %s lock: taking it anew", i->mode);
         closep(&i->fd);
         i->fd = -1;
-        inhibitor_ask(i);
+        if (!i->call)
+                inhibitor_ask(i);
         return 0;
 }
 
@@ -248,6 +250,23 @@ int inhibitor_take(Inhibitor *i, const char *why) {
         i->why = strdup(why);
         if (!i->why)
                 return -ENOMEM;
+        inhibitor_ask(i);
+        return 0;
+}
+
+int inhibitor_reword(Inhibitor *i, const char *why) {
+        int r;
+
+        if (!i->why)
+                return inhibitor_take(i, why);
+        if (sd_bus_is_open(i->bus) <= 0)
+                return -ENOTCONN;
+        r = str_replace(&i->why, why);
+        if (r < 0)
+                return r;
+
+        i->call = sd_bus_slot_unref(i->call);
+        i->pause_usec = PAUSE_MIN_USEC;
         inhibitor_ask(i);
         return 0;
 }

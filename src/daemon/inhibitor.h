@@ -43,6 +43,14 @@ DEFINE_CLEANUP(Inhibitor *, inhibitor_free);
  */
 int inhibitor_take(Inhibitor *i, const char *why);
 
+/*
+ * Takes the lock saying something else from now on, or takes it if it is not there. One that is held
+ * is kept until logind has given the new one, so that no sleep slips in between.
+ *
+ * Returns: 0; -ENOTCONN without a bus; -ENOMEM, and all stays as it is.
+ */
+int inhibitor_reword(Inhibitor *i, const char *why);
+
 /* Lets go at once, and of an answer still to come. Harmless if not held. */
 void inhibitor_drop(Inhibitor *i);
 

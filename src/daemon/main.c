@@ -78,5 +78,5 @@ int main(int argc, char **argv) {
         r = manager_new(&options, &m);
         if (r >= 0)
                 r = manager_run(m);
-        return r < 0 ? EXIT_FAILURE : EXIT_SUCCESS;
+        return r != 0 ? EXIT_FAILURE : EXIT_SUCCESS;
 }

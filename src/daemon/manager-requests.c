@@ -44,6 +44,10 @@ int manager_rehearse(Manager *m, uint64_t for_usec, const char **ret_why) {
                 *ret_why = "a rehearsal takes an hour at most";
                 return -EINVAL;
         }
+        if (m->private->is_quitting) {
+                *ret_why = "suspendd is ending";
+                return -EBUSY;
+        }
         r = cycle_rehearse(m->cycle, for_usec);
         if (r < 0)
                 *ret_why = "a cycle is under way";

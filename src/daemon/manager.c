@@ -5,6 +5,7 @@
 #include <signal.h>
 #include <sys/stat.h>
 #include <systemd/sd-daemon.h>
+#include "common/text-escape.h"
 #include "common/time-util.h"
 #include "daemon/log.h"
 #include "daemon/manager-internal.h"
@@ -98,7 +99,9 @@ static void ops_on_machine_removed(void *userdata, Machine *machine) {
         Manager *m = userdata;
 
         bus_api_machine_removed(m->bus_api, machine);
-        (void) runtime_state_set_distrust(m->runtime_state, machine->key, NULL);
+        /* Trusted again when its VMM is another; one that is only out of reach may come back as it was. */
+        if (machine->run_state != SUSPENDD_STATE_UNKNOWN)
+                (void) runtime_state_set_distrust(m->runtime_state, machine->key, NULL);
         (void) log_full(&(LogFields){ .machine = machine->id,
                                       .plugin = machine->plugin->api->name },
                         LOG_INFO,
@@ -183,11 +186,12 @@ static void on_not_sleeping(void *userdata) {
 static void on_delay_max(void *userdata, uint64_t usec) {
         Manager *m = userdata;
 
-        if (usec == 0 && m->cycle->delay_max_usec != 0)
+        if (usec == 0 && (m->cycle->delay_max_usec != 0 || !m->private->is_delay_known))
                 (void) log_full(&(LogFields){ .message_id = SUSPENDD_MESSAGE_UNPROTECTED },
                                 LOG_WARNING,
                                 0,
                                 "InhibitDelayMaxSec is 0: the host does not wait for its VMs");
+        m->private->is_delay_known = true;
         cycle_set_delay_max(m->cycle, usec);
         manager_chores(m);
 }
@@ -242,16 +246,21 @@ static int on_timer(sd_event_source *s _unused_, uint64_t usec _unused_, void *u
 
 /* ending */
 
+/* All run, their clocks are right, and the cycle is recorded: the next start will not do it for us. */
 static void manager_try_quit(Manager *m) {
-        if (m->private->is_quitting && cycle_n_held(m->cycle) == 0)
+        if (m->private->is_quitting && cycle_n_held(m->cycle) == 0 && m->cycle->state == CYCLE_IDLE)
                 (void) sd_event_exit(m->event, 0);
 }
 
 static int on_quit_limit(sd_event_source *s _unused_, uint64_t usec _unused_, void *userdata) {
         Manager *m = userdata;
+        size_t n_held = cycle_n_held(m->cycle);
 
-        log_error("%zu machines could not be run again in time; the next start tries again",
-                  cycle_n_held(m->cycle));
+        if (n_held > 0)
+                log_error("%zu machines could not be run again in time; the next start tries again",
+                          n_held);
+        else
+                log_warning("Ending before all machines' clocks have been put right");
         return sd_event_exit(m->event, 0);
 }
 
@@ -295,18 +304,21 @@ void manager_chores(Manager *m) {
                 (void) sd_event_source_set_enabled(m->private->chores, SD_EVENT_ONESHOT);
 }
 
-/* The block lock names the machines that block, so it is taken anew when they change. */
+/* The block lock names the machines that block, so it is reworded when they change. */
 static void manager_update_block(Manager *m) {
         _cleanup_free_ char *why = NULL;
 
         LIST_FOREACH(i, &m->cycle->machines) {
                 const Machine *machine = LIST_ENTRY(i, Machine, machines);
+                _cleanup_free_ char *name = NULL;
                 char *longer;
 
                 if (machine->policy.mode != MODE_BLOCK ||
                     machine->run_state != SUSPENDD_STATE_RUNNING)
                         continue;
-                if (asprintf(&longer, "%s%s%s", why ?: "VM ", why ? ", " : "", machine->name) < 0)
+                /* The bus takes no text that is not UTF-8, sd_notify() no ends of lines. */
+                name = text_escape(machine->name);
+                if (!name || asprintf(&longer, "%s%s%s", why ?: "VM ", why ? ", " : "", name) < 0)
                         return;
                 free(why);
                 why = longer;
@@ -314,15 +326,15 @@ static void manager_update_block(Manager *m) {
         if (str_equal(why, m->private->blocked_why))
                 return;
 
-        inhibitor_drop(m->block_lock);
         free(m->private->blocked_why);
         m->private->blocked_why = TAKE_PTR(why);
         if (m->private->blocked_why) {
                 _cleanup_free_ char *text = NULL;
 
                 if (asprintf(&text, "%s runs and may not be stopped", m->private->blocked_why) >= 0)
-                        (void) inhibitor_take(m->block_lock, text);
-        }
+                        (void) inhibitor_reword(m->block_lock, text);
+        } else
+                inhibitor_drop(m->block_lock);
         bus_api_manager_changed(m->bus_api, "Blocking");
 }
 
@@ -576,6 +588,7 @@ int manager_run(Manager *m) {
         manager_load_plugins(m);
 
         r = sd_event_loop(m->event);
+        bus_api_flush(m->bus_api);
         return r < 0 ? log_error_errno(r, "The event loop failed") : r;
 }
 

@@ -97,6 +97,26 @@ START_TEST(test_block_lock_is_one) {
 }
 END_TEST
 
+/* No sleep may slip in between the old words and the new ones. */
+START_TEST(test_reworded_lock_is_held_throughout) {
+        ck_assert_int_eq(inhibitor_reword(lock, "other VMs"), 0); /* as good as take */
+        fake_run_until(&seen.n_taken, 1);
+        ck_assert_int_eq(inhibitor_reword(lock, "VMs"), 0);
+        ck_assert(inhibitor_is_held(lock));
+        ck_assert_uint_eq(seen.n_taken, 1);
+        fake_run_until(&seen.n_taken, 2);
+        ck_assert(inhibitor_is_held(lock));
+        fake_call("WaitLocks", "u", 1);
+        ck_assert_uint_eq(count_locks("delay"), 1);
+
+        ck_assert_int_eq(inhibitor_reword(lock, "no VMs"), 0);
+        inhibitor_drop(lock);
+        (void) fake_run_for(300 * USEC_PER_MSEC);
+        ck_assert_uint_eq(seen.n_taken, 2);
+        fake_call("WaitLocks", "u", 0);
+}
+END_TEST
+
 /* Whether @fd is the writing end of a pipe. */
 static bool is_pipe_end(int fd) {
         struct stat st;
@@ -226,6 +246,7 @@ int main(void) {
         tcase_set_timeout(c, 30);
         tcase_add_test(c, test_lock_is_taken_and_dropped);
         tcase_add_test(c, test_block_lock_is_one);
+        tcase_add_test(c, test_reworded_lock_is_held_throughout);
         tcase_add_test(c, test_lock_is_not_inherited);
         tcase_add_test(c, test_dropped_before_the_answer_is_not_kept);
         tcase_add_test(c, test_refused_lock_is_asked_for_again);

@@ -2,7 +2,7 @@
 """The daemon killed or told to end while machines are held: none is left stopped, none is started that was not ours."""
 
 from lab import Qemu, wait_for
-from _suspendd import Suspendd, SuspenddCase, start_host
+from _suspendd import Suspendd, SuspenddCase, of, start_host
 
 
 class Crash(SuspenddCase):
@@ -141,8 +141,13 @@ class Crash(SuspenddCase):
 
     def test_stopped_for_good_while_asleep(self):
         self.sleep()
+        number = self.suspendd.last_number() + 1
         self.suspendd.stop()
         self.assert_all_run()
+        # Nobody is there any more to make up for what was left undone.
+        record = next(r for r in self.suspendd.records() if r["number"] == number)
+        self.assertEqual(record["ended"], "stopped")
+        self.assertIn(of(record, "guest")["time"]["verdict"], ("set", "right"))
         self.host.wake()
         self.host.wait_awake()
 

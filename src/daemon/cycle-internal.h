@@ -18,8 +18,8 @@ struct CyclePrivate {
         Machine **slots; /* machines by Machine.slot */
         size_t n_slots;
         uint64_t last_step; /* the serial number of the last step */
-        unsigned depth;  /* inside how many calls that move machines */
-        unsigned n_bugs; /* NEVER cells that were met */
+        unsigned depth;     /* inside how many calls that move machines */
+        unsigned n_bugs;    /* NEVER cells that were met */
         size_t n_in[MACHINE_STATE_MAX];
         uint64_t next_number;
         uint64_t rehearse_usec; /* how long the sleep of a rehearsal takes */

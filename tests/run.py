@@ -32,18 +32,18 @@ class Suites:
 
     def unit(self, report):
         """Unit tests as they are."""
-        unit.run(report, unit.PLAIN, self.args.only, JOBS)
+        unit.run(report, unit.PLAIN, self.args.only, JOBS, self.args.quick)
 
     def unit_asan(self, report):
         """Unit tests under the address and undefined-behaviour sanitizers."""
-        unit.run(report, unit.ASAN, self.args.only, JOBS)
+        unit.run(report, unit.ASAN, self.args.only, JOBS, self.args.quick)
 
     def unit_valgrind(self, report):
         """Unit tests under valgrind."""
         if not shutil.which("valgrind"):
             python.skip(report, "no valgrind")
             return
-        unit.run(report, unit.MEMCHECK, self.args.only, JOBS)
+        unit.run(report, unit.MEMCHECK, self.args.only, JOBS, self.args.quick)
 
     def lab(self, report):
         """What the integration tests stand on."""

@@ -26,9 +26,12 @@ SANITIZERS = {
 VALGRIND = ["valgrind", "--quiet", "--leak-check=full", "--errors-for-leak-kinds=definite", "--error-exitcode=99",
             "--num-callers=20"]
 
+# Told to those tests that can do with less.
+QUICK = {"SUSPENDD_TEST_QUICK": "1"}
+
 PLAIN = Manner("build", [], {}, 1)
 ASAN = Manner("build/asan", [], SANITIZERS, 4)
-MEMCHECK = Manner("build", VALGRIND, {"SUSPENDD_TEST_QUICK": "1"}, 25)
+MEMCHECK = Manner("build", VALGRIND, QUICK, 25)
 
 
 def tests_of(build):
@@ -78,8 +81,10 @@ def run_one(test, manner):
     return outcomes
 
 
-def run(report, manner, only, jobs):
+def run(report, manner, only, jobs, quick):
     """Runs all into @report."""
+    if quick:
+        manner = manner._replace(env=dict(manner.env, **QUICK))
     tests = [x for x in tests_of(manner.build) if matches(only, report.title + ":" + x["name"])]
     with concurrent.futures.ThreadPoolExecutor(jobs) as pool:
         waiting = {pool.submit(run_one, test, manner): test["name"] for test in tests}

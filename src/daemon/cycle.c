@@ -564,30 +564,37 @@ int cycle_sync(Cycle *c, Machine *m) {
         return 0;
 }
 
+/* The note at or behind @i of a machine that is not there and has ended for certain. */
+static size_t cycle_find_ended(Cycle *c, const JournalNote *notes, size_t n, size_t i) {
+        const CycleOps *ops = c->private->ops;
+
+        while (i < n && (cycle_find_key(c, notes[i].key) ||
+                         !ops->has_ended(c->private->userdata, notes[i].key)))
+                i++;
+        return i;
+}
+
 void cycle_on_enumerated(Cycle *c) {
         JournalNote gone = { .kind = JOURNAL_NOTE_NONE };
         Journal *j = c->private->journal;
         const JournalNote *notes;
-        size_t i, n;
+        size_t i = 0, n;
 
         /* Later on, one that is not there may be out of reach: whoever is gone has been removed. */
         if (!c->private->is_enumerating)
                 return;
         cycle_enter(c);
         c->private->is_enumerating = false;
-        LIST_FOREACH(l, &c->machines)
-        if (LIST_ENTRY(l, Machine, machines)->run_state == SUSPENDD_STATE_UNKNOWN)
-                j = NULL; /* it may be the one that a note is about */
 
         while (j && (n = journal_notes(j, &notes)) > 0) {
-                for (i = 0; i < n && cycle_find_key(c, notes[i].key); i++)
-                        ;
+                i = cycle_find_ended(c, notes, n, i);
                 if (i == n)
                         break;
                 (void) memcpy(gone.key, notes[i].key, sizeof(gone.key));
-                log_notice("%s was held when we ended, and is gone", gone.key);
+                log_notice("%s was held when we ended, and has ended since", gone.key);
                 if (journal_write(j, &gone, 1) < 0)
                         break;
+                i = 0;
         }
         cycle_leave(c);
 }

@@ -70,6 +70,8 @@ typedef struct CycleOps {
         /* The policy of a machine, and what is remembered of it (m->distrust); at its announcement. */
         void (*fill_policy)(void *userdata, Machine *m);
         void (*on_distrust)(void *userdata, Machine *m);
+        /* Whether the machine with this machine_key(), which is not announced, has ended for certain. */
+        bool (*has_ended)(void *userdata, const char *key);
         void (*on_enumerated)(void *userdata); /* a plugin has looked at all that it was told of */
 } CycleOps;
 
@@ -115,7 +117,7 @@ void cycle_on_clock_jump(Cycle *c, int64_t stepped_ns);
 
 void cycle_on_timer(Cycle *c);
 
-/* All plugins have looked at all that they were told of: what is noted and not there is gone. */
+/* All plugins have looked at all that they were told of: what is noted and has ended is forgotten. */
 void cycle_on_enumerated(Cycle *c);
 
 /* Corrects a machine's clock now. Returns: 0; -EOPNOTSUPP if it cannot; -EBUSY in a cycle. */

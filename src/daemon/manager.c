@@ -14,6 +14,7 @@
 #define BUS_NAME "org.suspendd1"
 #define LOCK_WHY "VMs are suspended or paused before the host sleeps"
 #define ASLEEP_DOUBT_USEC (10 * USEC_PER_SEC)
+#define ADOPT_QUERY_LIMIT_USEC (2 * USEC_PER_SEC)
 #define QUIT_LIMIT_USEC (8 * USEC_PER_SEC)
 
 /* Signals and deadlines come before the bus, the bus before what plugins have to say. */
@@ -139,6 +140,22 @@ static void ops_on_enumerated(void *userdata) {
         manager_chores(m);
 }
 
+/* A key is "PLUGIN:WHO@RUN"; of one that was too long the run is not known, and nothing certain. */
+static bool ops_has_ended(void *userdata, const char *key) {
+        const char *who = strchr(key, ':'), *run = strrchr(key, '@');
+        Manager *m = userdata;
+
+        LIST_FOREACH(i, &m->plugins) {
+                const Plugin *p = LIST_ENTRY(i, Plugin, plugins);
+                size_t n = strlen(p->api->name);
+
+                if (who && run && strchr(run, '#') == NULL && (size_t) (who - key) == n &&
+                    strncmp(key, p->api->name, n) == 0 && p->api->has_ended)
+                        return p->api->has_ended(p->instance, run + 1) > 0;
+        }
+        return false;
+}
+
 static const CycleOps cycle_ops = {
         .now = ops_now,
         .stats = ops_stats,
@@ -151,6 +168,7 @@ static const CycleOps cycle_ops = {
         .on_machine_changed = ops_on_machine_changed,
         .fill_policy = ops_fill_policy,
         .on_distrust = ops_on_distrust,
+        .has_ended = ops_has_ended,
         .on_enumerated = ops_on_enumerated,
 };
 
@@ -467,6 +485,8 @@ static void manager_adopt(Manager *m) {
 
         if (n == 0)
                 return;
+        /* A logind that hangs must not keep us from running them again. */
+        (void) sd_bus_set_method_call_timeout(m->bus, ADOPT_QUERY_LIMIT_USEC);
         (void) sd_bus_get_property_trivial(
                         m->bus,
                         "org.freedesktop.login1",
@@ -476,6 +496,7 @@ static void manager_adopt(Manager *m) {
                         NULL,
                         'b',
                         &is_preparing);
+        (void) sd_bus_set_method_call_timeout(m->bus, 0);
         (void) log_full(&(LogFields){ .message_id = SUSPENDD_MESSAGE_RECOVERED },
                         LOG_NOTICE,
                         0,

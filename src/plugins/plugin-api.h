@@ -171,6 +171,12 @@ struct suspendd_plugin {
         /* Forgets what register_machine() was given as @address. Returns: 0; -ENOENT. */
         int (*unregister_machine)(void *instance, const char *address);
 
+        /*
+         * Whether that start of a VMM (a machine's run) has ended for certain, so that there is nothing left
+         * to undo. Returns: 1; 0 if it has not, or that cannot be told. NULL: never certain.
+         */
+        int (*has_ended)(void *instance, const char *run);
+
         /* acts on a machine; each returns SUSPENDD_PENDING or a negative errno */
         int (*suspend)(void *vm, uint64_t step);
         int (*pause)(void *vm, uint64_t step);

@@ -143,6 +143,13 @@ static void ops_on_enumerated(void *userdata) {
         cycle_on_enumerated(r->cycle);
 }
 
+/* The rig's VMs are always in reach: one that is not there is gone. */
+static bool ops_has_ended(void *userdata, const char *key) {
+        (void) userdata;
+        (void) key;
+        return true;
+}
+
 static const CycleOps rig_ops = {
         .now = ops_now,
         .stats = ops_stats,
@@ -155,6 +162,7 @@ static const CycleOps rig_ops = {
         .on_machine_changed = ops_on_machine,
         .fill_policy = ops_fill_policy,
         .on_distrust = ops_on_distrust,
+        .has_ended = ops_has_ended,
         .on_enumerated = ops_on_enumerated,
 };
 

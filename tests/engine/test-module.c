@@ -57,6 +57,12 @@ static void ops_on_enumerated(void *userdata _unused_) {
         cycle_on_enumerated(cycle);
 }
 
+static bool ops_has_ended(void *userdata, const char *key) {
+        (void) userdata;
+        (void) key;
+        return true;
+}
+
 static const CycleOps ops = {
         .now = ops_now,
         .stats = ops_stats,
@@ -69,6 +75,7 @@ static const CycleOps ops = {
         .on_machine_changed = ops_on_machine,
         .fill_policy = ops_on_machine,
         .on_distrust = ops_on_machine,
+        .has_ended = ops_has_ended,
         .on_enumerated = ops_on_enumerated,
 };
 

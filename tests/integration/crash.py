@@ -139,6 +139,24 @@ class Crash(SuspenddCase):
     def test_terminated_in_waking(self):
         self.in_waking("TERM")
 
+    def test_killed_and_started_without_a_word_of_its_machines(self):
+        """A configuration that is broken for a while does not make the daemon forget what it holds."""
+        self.addCleanup(self.suspendd.configure)
+        self.sleep()
+        self.host.write("/etc/suspendd/suspendd.conf", "[Manager]\nPlugins=none-such\n")
+        pid = self.suspendd.pid()
+        self.suspendd.kill()
+        self.suspendd.wait_restarted(pid)
+        self.host.wake()
+        self.host.wait_awake()
+        self.suspendd.wait_state("idle", 40)
+        self.assertEqual((self.a.status(), self.guest.status()), ("paused", "suspended"))
+        self.suspendd.configure()
+        self.host.systemctl("restart", "suspendd.service")
+        self.assert_all_run()
+        self.count_takeovers()
+        self.assert_journal_is_empty()
+
     def test_stopped_for_good_while_asleep(self):
         self.sleep()
         number = self.suspendd.last_number() + 1

@@ -35,6 +35,17 @@ static int process_start_time(pid_t pid, uint64_t *ret) {
         return 0;
 }
 
+bool identity_has_ended(const char *run) {
+        uint64_t since, now, first;
+        int pid, r;
+
+        /* "PID.STARTTIME"; and a /proc that hides other people's processes would hide the first one. */
+        if (sscanf(run, "%d.%" SCNu64, &pid, &since) != 2 || process_start_time(1, &first) < 0)
+                return false;
+        r = process_start_time(pid, &now);
+        return r == -ENOENT || (r >= 0 && now != since);
+}
+
 void identity_see_process(Identity *i, Monitor *m) {
         uint64_t start_time;
         pid_t pid;

@@ -33,6 +33,9 @@ void identity_done(Identity *i);
 /* Finds out the process behind @m, which need not have greeted yet. */
 void identity_see_process(Identity *i, Monitor *m);
 
+/* Whether the process of a run that identity_see_process() found is gone; false if /proc does not tell. */
+bool identity_has_ended(const char *run);
+
 /* Asks for all else, then calls on_known(). Returns: 0; -ENOMEM; as monitor_send(). */
 int identity_ask(Identity *i, Monitor *m, JsonObject *greeting);
 

@@ -13,6 +13,7 @@
 
 #include "plugins/plugin-api.h"
 #include "plugins/qmp/discovery.h"
+#include "plugins/qmp/identity.h"
 #include "plugins/qmp/vm.h"
 
 static int qmp_create(const struct suspendd_host *host, void **ret_instance) {
@@ -47,6 +48,11 @@ static int qmp_unregister(void *instance, const char *address) {
         return discovery_unregister(instance, address);
 }
 
+static int qmp_has_ended(void *instance, const char *run) {
+        (void) instance;
+        return identity_has_ended(run);
+}
+
 _public_ const struct suspendd_plugin suspendd_plugin = {
         .abi = SUSPENDD_PLUGIN_ABI,
         .size = sizeof(struct suspendd_plugin),
@@ -57,6 +63,7 @@ _public_ const struct suspendd_plugin suspendd_plugin = {
         .load = qmp_load,
         .register_machine = qmp_register,
         .unregister_machine = qmp_unregister,
+        .has_ended = qmp_has_ended,
         .suspend = vm_suspend,
         .pause = vm_pause,
         .resume = vm_resume,

@@ -82,9 +82,11 @@ class Build:
         self.directory = pathlib.Path(directory).resolve()
 
     def find(self, name):
-        for path in sorted(self.directory.rglob(name)):
-            if path.is_file() and os.access(path, os.X_OK):
-                return path
+        """A program of this build, not of one that lies below it (build/asan)."""
+        for part in ("src", "tests"):
+            for path in sorted((self.directory / part).rglob(name)):
+                if path.is_file() and os.access(path, os.X_OK):
+                    return path
         raise BenchError("%s is not in %s: build it first" % (name, self.directory))
 
     @property

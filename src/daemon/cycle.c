@@ -23,10 +23,9 @@ static void cycle_sample(Cycle *c, ClockSample *ret) {
 }
 
 uint64_t cycle_now_usec(Cycle *c) {
-        ClockSample now;
+        struct CyclePrivate *p = c->private;
 
-        cycle_sample(c, &now);
-        return (uint64_t) (now.monotonic_ns / NSEC_PER_USEC);
+        return (uint64_t) (p->ops->clock(p->userdata, CLOCK_MONOTONIC) / NSEC_PER_USEC);
 }
 
 void cycle_arm(Cycle *c, uint64_t usec) {

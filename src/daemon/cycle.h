@@ -57,6 +57,8 @@ typedef struct CycleReport {
 
 typedef struct CycleOps {
         void (*now)(void *userdata, ClockSample *ret);
+        /* One of the clocks alone, CLOCK_MONOTONIC or CLOCK_BOOTTIME, in ns: asked for with each event. */
+        int64_t (*clock)(void *userdata, int clock);
         void (*stats)(void *userdata, SuspendStats *ret);
         void (*take_lock)(void *userdata);
         void (*let_go)(void *userdata);

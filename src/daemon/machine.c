@@ -411,11 +411,10 @@ void machine_on_state(
                 const char *detail,
                 int64_t boottime_ns) {
         enum suspendd_run_state before = m->run_state;
-        ClockSample now;
+        struct CyclePrivate *p = m->cycle->private;
+        int64_t now_boottime_ns = p->ops->clock(p->userdata, CLOCK_BOOTTIME);
 
-        m->cycle->private->ops->now(m->cycle->private->userdata, &now);
-        m->seen_boottime_ns = boottime_ns > 0 && boottime_ns < now.boottime_ns ? boottime_ns
-                                                                               : now.boottime_ns;
+        m->seen_boottime_ns = boottime_ns > 0 ? MIN(boottime_ns, now_boottime_ns) : now_boottime_ns;
         m->run_state = state;
         /* Whoever is told of a change reads it at once: of another one it must be told again. */
         if (state != before)

@@ -30,6 +30,10 @@ static void ops_now(void *userdata _unused_, ClockSample *ret) {
         clock_sample_take(ret);
 }
 
+static int64_t ops_clock(void *userdata _unused_, int clock) {
+        return clock_now_ns(clock);
+}
+
 static void ops_stats(void *userdata _unused_, SuspendStats *ret) {
         suspend_stats_read(ret);
 }
@@ -158,6 +162,7 @@ static bool ops_has_ended(void *userdata, const char *key) {
 
 static const CycleOps cycle_ops = {
         .now = ops_now,
+        .clock = ops_clock,
         .stats = ops_stats,
         .take_lock = ops_take_lock,
         .let_go = ops_let_go,

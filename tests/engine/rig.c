@@ -58,6 +58,13 @@ static void ops_now(void *userdata, ClockSample *ret) {
         *ret = r->clock;
 }
 
+static int64_t ops_clock(void *userdata, int clock) {
+        ClockSample now;
+
+        ops_now(userdata, &now);
+        return clock == CLOCK_BOOTTIME ? now.boottime_ns : now.monotonic_ns;
+}
+
 static void world_now(void *userdata, ClockSample *ret) {
         *ret = ((Rig *) userdata)->clock;
 }
@@ -152,6 +159,7 @@ static bool ops_has_ended(void *userdata, const char *key) {
 
 static const CycleOps rig_ops = {
         .now = ops_now,
+        .clock = ops_clock,
         .stats = ops_stats,
         .take_lock = ops_take_lock,
         .let_go = ops_let_go,

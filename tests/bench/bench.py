@@ -205,7 +205,8 @@ class Bench:
         seconds = 10 if self.quick else 60
         with Stage(self, 0) as stage:
             stage.daemon.settle()
-            rss, pss = stage.daemon.memory()
+            rss, pss = parts.memory_on_host(self.build) or stage.daemon.memory()
+            rss_0 = stage.daemon.memory()[0]
         with Stage(self, 100) as stage:
             stage.daemon.settle()
             before = stage.daemon.switches()
@@ -216,7 +217,7 @@ class Bench:
             Result("idle_wakeups", [wakeups * 60 / seconds], "in 60 s", limit=0),
             Result("idle_pss", [pss / MIB], "MiB", limit=1.3),
             Result("idle_rss", [rss / MIB], "MiB", limit=3.8),
-            Result("rss_per_machine", [(rss_100 - rss) / 100 / KIB], "KiB", limit=24),
+            Result("rss_per_machine", [(rss_100 - rss_0) / 100 / KIB], "KiB", limit=24),
         ]
 
     def start(self):

@@ -11,6 +11,7 @@ import select
 import signal
 import socket
 import subprocess
+import sys
 import time
 
 BUS_CONFIG = """<!DOCTYPE busconfig PUBLIC "-//freedesktop//DTD D-Bus Bus Configuration 1.0//EN"
@@ -51,6 +52,32 @@ def started(argv, **kwargs):
     """Starts a process that does not outlive us."""
     kwargs.setdefault("stdin", subprocess.DEVNULL)
     return subprocess.Popen(["setpriv", "--pdeathsig", "KILL", *map(str, argv)], **kwargs)
+
+
+def memory_of(proc):
+    """(rss, pss) in bytes of the process with this folder in /proc."""
+    fields = {}
+    for line in (proc / "smaps_rollup").read_text().splitlines()[1:]:
+        words = line.split()
+        fields[words[0]] = int(words[1]) * 1024
+    return fields["Rss:"], fields["Pss:"]
+
+
+def memory_on_host(build):
+    """The same of the service on the lab's host, whose systemd, journald and logind map the same libraries, as
+    on every host; None where the lab cannot run."""
+    os.environ["SUSPENDD_BUILD"] = str(build.directory)
+    sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))
+    from lab import Host, LabUnavailable
+    from lab.suspendd import Suspendd
+    try:
+        with Host() as host:
+            service = Suspendd(host, debug=False).start()
+            time.sleep(1)
+            return memory_of(pathlib.Path("/proc") / str(service.pid()))
+    except LabUnavailable as reason:
+        print("memory is measured without a host: %s" % reason, file=sys.stderr)
+        return None
 
 
 def ended(process, how=signal.SIGTERM):
@@ -271,11 +298,7 @@ class Daemon(Part):
 
     def memory(self):
         """(rss, pss) in bytes."""
-        fields = {}
-        for line in (self._proc / "smaps_rollup").read_text().splitlines()[1:]:
-            words = line.split()
-            fields[words[0]] = int(words[1]) * 1024
-        return fields["Rss:"], fields["Pss:"]
+        return memory_of(self._proc)
 
     def settle(self, seconds=60, still=0.3):
         """Waits until the daemon has done nothing for a while."""

@@ -31,6 +31,7 @@ BUS_CONFIG = """<!DOCTYPE busconfig PUBLIC "-//freedesktop//DTD D-Bus Bus Config
 """
 CONTROL = ["org.suspendd.FakeLogin1", "/org/suspendd/FakeLogin1", "org.suspendd.FakeLogin1"]
 QUIET_USEC = 200000
+UNIT_NICE = -10  # Nice= of suspendd.service
 QEMU = ["qemu-system-x86_64", "-accel", "tcg", "-display", "none", "-nodefaults",
         "-machine", "none", "-S"]
 
@@ -274,6 +275,8 @@ class Daemon(Part):
         self.process = started(self.argv, stderr=log, stdout=log,
                                env=dict(self.env, NOTIFY_SOCKET=str(directory / "notify")))
         log.close()
+        if os.geteuid() == 0:
+            os.setpriority(os.PRIO_PROCESS, self.process.pid, UNIT_NICE)
         try:
             while b"READY=1" not in notify.recv(4096):
                 pass

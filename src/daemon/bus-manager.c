@@ -216,10 +216,6 @@ static int method_get_history(sd_bus_message *message, void *userdata, sd_bus_er
         r = sd_bus_message_read(message, "u", &max);
         if (r < 0)
                 return r;
-        /* Anybody may ask, and many files may have to be read: not while a sleep waits for us. */
-        if (cycle_is_urgent(b->manager->cycle))
-                return bus_error_set(
-                                error, -EBUSY, "Cannot read the history", "a cycle is under way");
 
         if (b->manager->history) {
                 r = history_read(b->manager->history, max == 0 ? UINT32_MAX : max, &records);

@@ -41,6 +41,8 @@ class Suspendd:
         shutil.copytree(stage, host.path("/"), dirs_exist_ok=True, symlinks=True)
         if os.path.basename(BUILD) == "asan":
             host.write("/etc/systemd/system/suspendd.service.d/sanitizer.conf", SANITIZER_UNIT)
+        # Tests kill it more often than a service may die.
+        host.write("/etc/systemd/system/suspendd.service.d/restarts.conf", "[Unit]\nStartLimitIntervalSec=0\n")
         if debug:
             host.write("/etc/systemd/system/suspendd.service.d/debug.conf",
                        "[Service]\nEnvironment=SUSPENDD_LOG_LEVEL=debug\nLogRateLimitIntervalSec=0\n")

@@ -39,6 +39,17 @@ struct BusApi {
 
 /* the objects */
 
+/* The head of a function that appends a property; @userdata is moved by the offset in the table. */
+#define PROPERTY(_name)                                \
+        static int property_##_name(                   \
+                        sd_bus *bus _unused_,          \
+                        const char *path _unused_,     \
+                        const char *iface _unused_,    \
+                        const char *property _unused_, \
+                        sd_bus_message *reply,         \
+                        void *userdata,                \
+                        sd_bus_error *error _unused_)
+
 extern const sd_bus_vtable bus_manager_vtable[];
 extern const sd_bus_vtable bus_machine_vtable[];
 

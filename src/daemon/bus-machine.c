@@ -93,16 +93,6 @@ int bus_machine_enumerate(
 
 /* properties; userdata is the Machine, moved by the offset in the table */
 
-#define PROPERTY(_name)                                \
-        static int property_##_name(                   \
-                        sd_bus *bus _unused_,          \
-                        const char *path _unused_,     \
-                        const char *iface _unused_,    \
-                        const char *property _unused_, \
-                        sd_bus_message *reply,         \
-                        void *userdata,                \
-                        sd_bus_error *error _unused_)
-
 PROPERTY(text) {
         return bus_append_text(reply, *(const char *const *) userdata);
 }

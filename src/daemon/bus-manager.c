@@ -13,16 +13,6 @@ const char *const bus_manager_properties[] = {
 
 /* properties */
 
-#define PROPERTY(_name)                                \
-        static int property_##_name(                   \
-                        sd_bus *bus _unused_,          \
-                        const char *path _unused_,     \
-                        const char *iface _unused_,    \
-                        const char *property _unused_, \
-                        sd_bus_message *reply,         \
-                        void *userdata,                \
-                        sd_bus_error *error _unused_)
-
 PROPERTY(version) {
         (void) userdata;
         return sd_bus_message_append(reply, "s", SUSPENDD_VERSION);

@@ -33,7 +33,7 @@ typedef struct Login1Ops {
 /* lifetime */
 
 /*
- * Subscribes to logind's signals, synchronously, so that nothing falls between this and what is
+ * Subscribes to logind's signals and waits for the bus, so that nothing falls between this and what is
  * asked for next. Call it before the lock is taken and login1_start() after.
  */
 int login1_new(sd_bus *bus, const Login1Ops *ops, void *userdata, Login1 **ret);

@@ -11,7 +11,6 @@ from .util import LabError, wait_for
 REPOSITORY = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 BUILD = os.environ.get("SUSPENDD_BUILD", os.path.join(REPOSITORY, "build"))
 UNIT = "suspendd.service"
-CYCLE = "/run/suspendd/cycle"
 
 # What a sanitizer needs of a sandboxed service: its shadow memory, and its reports in the journal.
 SANITIZER_UNIT = """[Service]

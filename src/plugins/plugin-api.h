@@ -22,7 +22,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define SUSPENDD_PLUGIN_ABI 1
+#define SUSPENDD_PLUGIN_ABI 2
 #define SUSPENDD_PENDING 1
 
 struct sd_event;
@@ -60,6 +60,9 @@ struct suspendd_machine_info {
         const char *address; /* where the plugin reaches it, for people */
         /* Why it cannot do an act, in words ("no guest agent"); NULL if it can. */
         const char *why_not[SUSPENDD_ACT_MAX];
+        /* The mode that the VM's own definition wants ("pause"), and where it says so; NULL if nowhere. */
+        const char *mode;
+        const char *mode_source;
 };
 
 /* One reading of a guest's wall clock, between two of the host's CLOCK_REALTIME. */
@@ -130,6 +133,15 @@ struct suspendd_host {
                         uint64_t step,
                         const struct suspendd_time *t);
 
+        /* Answers store_mode(): 0, or a negative errno with the reason in words or NULL. */
+        void (*stored)(const struct suspendd_host *host, uint64_t request, int result, const char *why);
+
+        /*
+         * Tells people what is wrong with the plugin as a whole ("qemu:///system does not answer"), until it
+         * is told something else; NULL if nothing is. Copied.
+         */
+        void (*trouble)(const struct suspendd_host *host, const char *text);
+
         /* Logs one line; @level is syslog(3)'s, @m may be NULL. */
         void (*log)(const struct suspendd_host *host,
                     int level,
@@ -176,6 +188,18 @@ struct suspendd_plugin {
          * to undo. Returns: 1; 0 if it has not, or that cannot be told. NULL: never certain.
          */
         int (*has_ended)(void *instance, const char *run);
+
+        /*
+         * Somebody who sees VMs come and go, a hook script for instance, says that @event happens to the VM
+         * @name: "prepare", "started", "stopped". A hint to look, never a fact. Returns: 0; -ENOTSUP.
+         */
+        int (*notify)(void *instance, const char *event, const char *name);
+
+        /*
+         * Writes @mode into the VM's own definition, or takes it out if NULL; answered by host->stored().
+         * Returns: SUSPENDD_PENDING; a negative errno, then it is not answered.
+         */
+        int (*store_mode)(void *vm, uint64_t request, const char *mode);
 
         /* acts on a machine; each returns SUSPENDD_PENDING or a negative errno */
         int (*suspend)(void *vm, uint64_t step);

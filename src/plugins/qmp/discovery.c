@@ -7,9 +7,9 @@
 #include <syslog.h>
 #include "common/list.h"
 #include "common/time-util.h"
+#include "common/watch.h"
 #include "plugins/qmp/entry.h"
 #include "plugins/qmp/pattern.h"
-#include "plugins/qmp/watch.h"
 
 #define ENTRIES_MAX 4096
 #define WALK_PATH_MAX 512
@@ -407,7 +407,7 @@ int discovery_new(const struct suspendd_host *host, Discovery **ret) {
                 return -ENOMEM;
         *d = (Discovery){ .host = host };
         list_init(&d->entries);
-        r = watch_new(host->event, &discovery_watch_ops, d, &d->watch);
+        r = watch_new(host->event, "qmp-watch", &discovery_watch_ops, d, &d->watch);
         if (r < 0)
                 return r;
         *ret = TAKE_PTR(d);

@@ -22,7 +22,12 @@ typedef struct WatchOps {
 
 /* lifetime */
 
-int watch_new(sd_event *event, const WatchOps *ops, void *userdata, Watch **ret);
+/* @description names the event source. Returns: 0; -ENOMEM; -EMFILE and the like without inotify. */
+int watch_new(sd_event *event,
+              const char *description,
+              const WatchOps *ops,
+              void *userdata,
+              Watch **ret);
 Watch *watch_free(Watch *w);
 
 DEFINE_CLEANUP(Watch *, watch_free);

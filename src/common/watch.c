@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-#include "plugins/qmp/watch.h"
+#include "common/watch.h"
 #include <errno.h>
 #include <sys/epoll.h>
 #include <sys/inotify.h>
@@ -46,7 +46,11 @@ static int watch_on_io(sd_event_source *s, int fd, uint32_t events, void *userda
         return 0;
 }
 
-int watch_new(sd_event *event, const WatchOps *ops, void *userdata, Watch **ret) {
+int watch_new(sd_event *event,
+              const char *description,
+              const WatchOps *ops,
+              void *userdata,
+              Watch **ret) {
         _cleanup_(watch_freep) Watch *w = calloc(1, sizeof(*w));
         int r;
 
@@ -59,7 +63,7 @@ int watch_new(sd_event *event, const WatchOps *ops, void *userdata, Watch **ret)
         r = sd_event_add_io(event, &w->io, w->fd, EPOLLIN, watch_on_io, w);
         if (r < 0)
                 return r;
-        (void) sd_event_source_set_description(w->io, "qmp-watch");
+        (void) sd_event_source_set_description(w->io, description);
         (void) sd_event_source_set_priority(w->io, SD_EVENT_PRIORITY_IDLE);
         *ret = TAKE_PTR(w);
         return 0;

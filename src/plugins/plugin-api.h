@@ -134,7 +134,10 @@ struct suspendd_host {
                         const struct suspendd_time *t);
 
         /* Answers store_mode(): 0, or a negative errno with the reason in words or NULL. */
-        void (*stored)(const struct suspendd_host *host, uint64_t request, int result, const char *why);
+        void (*stored)(const struct suspendd_host *host,
+                       uint64_t request,
+                       int result,
+                       const char *why);
 
         /*
          * Tells people what is wrong with the plugin as a whole ("qemu:///system does not answer"), until it

@@ -2,6 +2,7 @@
 #include "plugins/qmp/identity.h"
 #include <errno.h>
 #include <inttypes.h>
+#include "common/process.h"
 
 #define UUID_NONE "00000000-0000-0000-0000-000000000000"
 
@@ -15,51 +16,12 @@ void identity_done(Identity *i) {
 
 /* the process */
 
-/* Field 22 of /proc/PID/stat, counted behind the name, which may hold anything. */
-static int process_start_time(pid_t pid, uint64_t *ret) {
-        char path[64], stat[1024], *p;
-        _cleanup_fclose_ FILE *f = NULL;
-        size_t n;
-
-        (void) snprintf(path, sizeof(path), "/proc/%d/stat", (int) pid);
-        f = fopen(path, "re");
-        if (!f)
-                return -errno;
-        n = fread(stat, 1, sizeof(stat) - 1, f);
-        stat[n] = 0;
-        p = strrchr(stat, ')');
-        for (int field = 2; p && field < 22; field++)
-                p = strchr(p + 1, ' ');
-        if (!p || sscanf(p, " %" SCNu64, ret) != 1)
-                return -EBADMSG;
-        return 0;
-}
-
-bool identity_has_ended(const char *run) {
-        uint64_t since, now, first;
-        int pid, r;
-
-        /* "PID.STARTTIME"; and a /proc that hides other people's processes would hide the first one. */
-        if (sscanf(run, "%d.%" SCNu64, &pid, &since) != 2 || process_start_time(1, &first) < 0)
-                return false;
-        r = process_start_time(pid, &now);
-        return r == -ENOENT || (r >= 0 && now != since);
-}
-
 void identity_see_process(Identity *i, Monitor *m) {
-        uint64_t start_time;
         pid_t pid;
-        int n;
 
         free(TAKE_PTR(i->run));
-        if (monitor_get_pid(m, &pid) < 0)
-                return;
-        if (process_start_time(pid, &start_time) < 0)
-                n = asprintf(&i->run, "%d", (int) pid);
-        else
-                n = asprintf(&i->run, "%d.%" PRIu64, (int) pid, start_time);
-        if (n < 0)
-                i->run = NULL;
+        if (monitor_get_pid(m, &pid) >= 0)
+                (void) process_run_string(pid, &i->run);
 }
 
 /* QEMU's testimony */

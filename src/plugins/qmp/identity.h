@@ -20,7 +20,7 @@ typedef void (*IdentityFn)(void *userdata);
 typedef struct Identity {
         char *name; /* as QEMU was told it, or NULL */
         char *uuid; /* or NULL */
-        char *run;  /* "PID.STARTTIME", "PID" where /proc does not show it, or NULL */
+        char *run;  /* as process_run_string() gives it, or NULL */
         char *vmm;  /* "QEMU 7.2.22" */
         bool no_wakeup;
         const char *device, *device_found; /* static: what cannot be suspended with; last look's */
@@ -32,9 +32,6 @@ void identity_done(Identity *i);
 
 /* Finds out the process behind @m, which need not have greeted yet. */
 void identity_see_process(Identity *i, Monitor *m);
-
-/* Whether the process of a run that identity_see_process() found is gone; false if /proc does not tell. */
-bool identity_has_ended(const char *run);
 
 /* Asks for all else, then calls on_known(). Returns: 0; -ENOMEM; as monitor_send(). */
 int identity_ask(Identity *i, Monitor *m, JsonObject *greeting);

@@ -11,9 +11,9 @@
  *                                           └► identity, run-state
  */
 
+#include "common/process.h"
 #include "plugins/plugin-api.h"
 #include "plugins/qmp/discovery.h"
-#include "plugins/qmp/identity.h"
 #include "plugins/qmp/vm.h"
 
 static int qmp_create(const struct suspendd_host *host, void **ret_instance) {
@@ -50,7 +50,7 @@ static int qmp_unregister(void *instance, const char *address) {
 
 static int qmp_has_ended(void *instance, const char *run) {
         (void) instance;
-        return identity_has_ended(run);
+        return process_has_ended(run);
 }
 
 _public_ const struct suspendd_plugin suspendd_plugin = {

@@ -1,0 +1,23 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#pragma once
+
+/*
+ * Process Identity
+ *
+ * One start of a process, as a text that no other one has until the next boot: its PID, and when it
+ * was started. A VMM that was started anew is another one, whatever PID it got.
+ */
+
+#include <stdbool.h>
+#include <sys/types.h>
+
+/*
+ * "PID.STARTTIME" of the process @pid, in clock ticks since boot (field 22 of proc(5)'s stat); "PID"
+ * where /proc does not show it. Freed by the caller.
+ *
+ * Returns: 0; -ENOMEM.
+ */
+int process_run_string(pid_t pid, char **ret);
+
+/* Whether the process of such a text is gone for certain; false if /proc does not tell. */
+bool process_has_ended(const char *run);

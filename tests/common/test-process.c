@@ -1,0 +1,99 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include <check.h>
+#include <signal.h>
+#include <sys/prctl.h>
+#include <sys/wait.h>
+#include "common/macro.h"
+#include "common/process.h"
+
+static pid_t start(void) {
+        pid_t pid = fork();
+
+        ck_assert_int_ge(pid, 0);
+        if (pid == 0) {
+                (void) pause();
+                _exit(0);
+        }
+        return pid;
+}
+
+static void end(pid_t pid) {
+        ck_assert_int_eq(kill(pid, SIGKILL), 0);
+        ck_assert_int_eq(waitpid(pid, NULL, 0), pid);
+}
+
+START_TEST(test_run_has_pid_and_start) {
+        _cleanup_free_ char *run = NULL, *again = NULL;
+        char head[32];
+
+        ck_assert_int_eq(process_run_string(getpid(), &run), 0);
+        (void) snprintf(head, sizeof(head), "%d.", (int) getpid());
+        ck_assert_int_eq(strncmp(run, head, strlen(head)), 0);
+        ck_assert_uint_eq(strspn(run + strlen(head), "0123456789"), strlen(run) - strlen(head));
+        ck_assert_int_eq(process_run_string(getpid(), &again), 0);
+        ck_assert_str_eq(run, again);
+}
+END_TEST
+
+/* The name stands in parentheses before the fields, and whoever runs chooses it. */
+START_TEST(test_name_does_not_move_the_fields) {
+        _cleanup_free_ char *before = NULL, *after = NULL;
+
+        ck_assert_int_eq(process_run_string(getpid(), &before), 0);
+        ck_assert_int_eq(prctl(PR_SET_NAME, ") S 1 ( 2 3"), 0);
+        ck_assert_int_eq(process_run_string(getpid(), &after), 0);
+        ck_assert_str_eq(before, after);
+}
+END_TEST
+
+START_TEST(test_end_is_certain) {
+        _cleanup_free_ char *run = NULL;
+        pid_t pid = start();
+
+        ck_assert_int_eq(process_run_string(pid, &run), 0);
+        ck_assert(!process_has_ended(run));
+        end(pid);
+        ck_assert(process_has_ended(run));
+}
+END_TEST
+
+START_TEST(test_another_start_with_the_pid_is_another_process) {
+        char other[64];
+
+        (void) snprintf(other, sizeof(other), "%d.1", (int) getpid());
+        ck_assert(process_has_ended(other));
+}
+END_TEST
+
+START_TEST(test_what_tells_no_start_is_never_certain) {
+        _cleanup_free_ char *run = NULL;
+        pid_t pid = start();
+
+        end(pid);
+        ck_assert_int_eq(process_run_string(pid, &run), 0);
+        ck_assert_ptr_null(strchr(run, '.'));
+        ck_assert(!process_has_ended(run));
+        ck_assert(!process_has_ended(""));
+        ck_assert(!process_has_ended("no process"));
+        ck_assert(!process_has_ended("12."));
+}
+END_TEST
+
+int main(void) {
+        Suite *suite = suite_create("process");
+        TCase *tcase = tcase_create("process");
+        SRunner *runner = srunner_create(suite);
+        int n_failed;
+
+        tcase_add_test(tcase, test_run_has_pid_and_start);
+        tcase_add_test(tcase, test_name_does_not_move_the_fields);
+        tcase_add_test(tcase, test_end_is_certain);
+        tcase_add_test(tcase, test_another_start_with_the_pid_is_another_process);
+        tcase_add_test(tcase, test_what_tells_no_start_is_never_certain);
+        suite_add_tcase(suite, tcase);
+
+        srunner_run_all(runner, CK_ENV);
+        n_failed = srunner_ntests_failed(runner);
+        srunner_free(runner);
+        return n_failed > 0 ? EXIT_FAILURE : EXIT_SUCCESS;
+}

@@ -50,7 +50,6 @@ struct ConfigPrivate {
         const char *file;
         SectionType section;
         char *section_arg; /* GLOB or NAME */
-        bool has_plugins;  /* Plugins= was given: the default is gone */
         int error;         /* -ENOMEM */
 };
 
@@ -240,8 +239,8 @@ static bool is_plugin_name(const char *s) {
                       "0123456789-_") == strlen(s);
 }
 
+/* Adds to the list, the default included: a package's drop-in brings its plugin and takes none away. */
 static int set_plugins(Config *c, const char *value, unsigned line) {
-        struct ConfigPrivate *p = c->private;
         _cleanup_free_ char *copy = NULL;
         char *rest, *word;
 
@@ -249,12 +248,11 @@ static int set_plugins(Config *c, const char *value, unsigned line) {
         if (!copy)
                 return -ENOMEM;
 
-        if (!p->has_plugins || !*value) {
+        if (!*value) {
                 c->plugins = strings_free(c->plugins);
                 c->plugins = calloc(1, sizeof(*c->plugins));
                 if (!c->plugins)
                         return -ENOMEM;
-                p->has_plugins = true;
         }
 
         rest = copy;

@@ -6,8 +6,8 @@
  *
  * suspendd.conf and its drop-ins, as suspendd.conf(5) describes them, merged by systemd's rules
  * (/etc over /run over /usr/lib; *.conf of all suspendd.conf.d sorted by name, the same name masks,
- * an empty file or a link to /dev/null switches off; a later value replaces an earlier, an empty one
- * resets a list). Each bad line is reported with file and line and left out; the rest counts.
+ * an empty file or a link to /dev/null switches off; a later value replaces an earlier; to a list it
+ * adds, also to the default, and an empty one empties it). Each bad line is reported with file and line and left out; the rest counts.
  *
  * A Config belongs to the Manager and does not change; a reload makes a new one.
  */
@@ -23,7 +23,7 @@ struct Config {
         uint64_t time_limit_usec; /* TimeLimitSec=: how long an agent may take to come back */
         unsigned history_max;     /* HistoryMax=: records kept */
         uint64_t history_size_max;     /* HistorySizeMax=: bytes kept */
-        char **plugins;                /* Plugins=: names, NULL-terminated; default "qmp" */
+        char **plugins;                /* Plugins=: names, NULL-terminated; "qmp" unless emptied */
         unsigned n_errors;             /* lines that were left out */
         struct ConfigPrivate *private; /* policies by glob, settings by plugin */
 };

@@ -176,7 +176,17 @@ static const char *const bad_lines[] = {
         "Key=before any section",
 };
 
-START_TEST(test_empty_value_resets_a_list) {
+START_TEST(test_list_adds_to_its_default) {
+        _cleanup_(config_freep) Config *c = load_text("[Manager]\nPlugins=libvirt\nPlugins=, qmp");
+
+        ck_assert_uint_eq(c->n_errors, 0);
+        ck_assert_str_eq(c->plugins[0], "qmp");
+        ck_assert_str_eq(c->plugins[1], "libvirt");
+        ck_assert_ptr_null(c->plugins[2]);
+}
+END_TEST
+
+START_TEST(test_empty_value_empties_a_list_and_its_default) {
         _cleanup_(config_freep) Config *c =
                         load_text("[Manager]\nPlugins=a b\nPlugins=\nPlugins=c,d\n");
 
@@ -298,6 +308,23 @@ START_TEST(test_drop_ins_are_merged_by_name) {
 }
 END_TEST
 
+START_TEST(test_drop_in_of_a_plugin_takes_no_other_away) {
+        _cleanup_(config_freep) Config *c = NULL, *only = NULL;
+
+        make_folders();
+        scratch_write("lib/suspendd.conf.d/50-libvirt.conf", "[Manager]\nPlugins=libvirt\n");
+        c = load_folders();
+        ck_assert_str_eq(c->plugins[0], "qmp");
+        ck_assert_str_eq(c->plugins[1], "libvirt");
+        ck_assert_ptr_null(c->plugins[2]);
+
+        scratch_write("etc/suspendd.conf.d/10-no-qmp.conf", "[Manager]\nPlugins=\n");
+        only = load_folders();
+        ck_assert_str_eq(only->plugins[0], "libvirt");
+        ck_assert_ptr_null(only->plugins[1]);
+}
+END_TEST
+
 START_TEST(test_nothing_there_is_the_default) {
         _cleanup_(config_freep) Config *c = load_folders();
 
@@ -366,13 +393,15 @@ int main(void) {
         tcase_add_test(c, test_empty_is_the_default);
         tcase_add_test(c, test_all_settings_are_read);
         tcase_add_test(c, test_later_settings_replace_earlier);
-        tcase_add_test(c, test_empty_value_resets_a_list);
+        tcase_add_test(c, test_list_adds_to_its_default);
+        tcase_add_test(c, test_empty_value_empties_a_list_and_its_default);
         tcase_add_loop_test(c, test_bad_line_is_left_out_and_counted, 0, ARRAY_LEN(bad_lines));
         tcase_add_test(c, test_indented_line_is_one_of_its_own);
         tcase_add_test(c, test_long_line_is_refused_not_cut);
         tcase_add_test(c, test_long_globs_are_whole);
         tcase_add_test(c, test_any_bytes_are_survived);
         tcase_add_test(c, test_drop_ins_are_merged_by_name);
+        tcase_add_test(c, test_drop_in_of_a_plugin_takes_no_other_away);
         tcase_add_test(c, test_nothing_there_is_the_default);
         tcase_add_test(c, test_file_that_others_can_write_is_refused);
         tcase_add_test(c, test_named_file_must_be_one);

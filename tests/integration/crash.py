@@ -143,7 +143,7 @@ class Crash(SuspenddCase):
         """A configuration that is broken for a while does not make the daemon forget what it holds."""
         self.addCleanup(self.suspendd.configure)
         self.sleep()
-        self.host.write("/etc/suspendd/suspendd.conf", "[Manager]\nPlugins=none-such\n")
+        self.host.write("/etc/suspendd/suspendd.conf", "[Manager]\nPlugins=\nPlugins=none-such\n")
         pid = self.suspendd.pid()
         self.suspendd.kill()
         self.suspendd.wait_restarted(pid)

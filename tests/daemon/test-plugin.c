@@ -113,6 +113,36 @@ START_TEST(test_library_that_is_no_plugin_is_refused) {
 }
 END_TEST
 
+/* Loads @name with the log in a file. Returns: what was logged, to be freed. */
+static char *log_of_load(const char *directory, const char *name, int result) {
+        Plugin *p = NULL;
+        _cleanup_close_ int saved = dup(STDERR_FILENO);
+        int fd = open(scratch_path("log"), O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0644);
+
+        ck_assert_int_ge(fd, 0);
+        ck_assert_int_ge(dup2(fd, STDERR_FILENO), 0);
+        (void) close(fd);
+        log_set_max_level(LOG_DEBUG);
+        ck_assert_int_eq(log_set_journal(NULL), 0);
+        ck_assert_int_eq(plugin_load(directory, name, &host, &create_result, &p), result);
+        log_set_max_level(LOG_CRIT);
+        ck_assert_int_ge(dup2(saved, STDERR_FILENO), 0);
+        return scratch_read("log", NULL);
+}
+
+START_TEST(test_missing_library_is_one_clear_line) {
+        const char *directory = getenv("NEEDY_DIRECTORY");
+        _cleanup_free_ char *log = NULL;
+
+        if (!directory)
+                return; /* not run by meson */
+        log = log_of_load(directory, "needy", -ELIBBAD);
+        ck_assert_ptr_nonnull(strstr(log, "Cannot load plugin "));
+        ck_assert_ptr_nonnull(strstr(log, "/needy.so: libabsent.so.0: "));
+        ck_assert_ptr_eq(strchr(log, '\n'), log + strlen(log) - 1);
+}
+END_TEST
+
 START_TEST(test_what_others_can_write_is_not_loaded) {
         scratch_write("a.so", "");
         ck_assert_int_eq(chmod(scratch_path("a.so"), 0664), 0);
@@ -140,6 +170,7 @@ int main(void) {
         tcase_add_test(c, test_other_interface_is_refused);
         tcase_add_test(c, test_only_a_plain_name_is_looked_for);
         tcase_add_test(c, test_library_that_is_no_plugin_is_refused);
+        tcase_add_test(c, test_missing_library_is_one_clear_line);
         tcase_add_test(c, test_what_others_can_write_is_not_loaded);
         return scratch_run(c, "plugin");
 }

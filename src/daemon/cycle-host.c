@@ -155,9 +155,16 @@ static int host_machine_add(
 static void host_machine_change(
                 struct suspendd_machine *machine, const struct suspendd_machine_info *info) {
         Machine *m = (Machine *) machine;
+        const struct CyclePrivate *p = m->cycle->private;
+        bool is_new_mode = !str_equal(m->own_mode, info->mode) ||
+                           !str_equal(m->own_mode_source, info->mode_source);
 
         if (machine_set_info(m, info) < 0)
                 (void) log_oom();
+        if (is_new_mode) {
+                p->ops->fill_policy(p->userdata, m);
+                m->is_dirty = false; /* of an earlier change it was told, and not of this one */
+        }
         cycle_changed(m->cycle, m);
 }
 

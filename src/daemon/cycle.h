@@ -69,7 +69,10 @@ typedef struct CycleOps {
         void (*on_machine_removed)(void *userdata, Machine *m);
         void (*on_machine_changed)(
                         void *userdata, Machine *m); /* m->is_dirty was false until now */
-        /* The policy of a machine, and what is remembered of it (m->distrust); at its announcement. */
+        /*
+         * The policy of a machine, and what is remembered of it (m->distrust); at its announcement, and
+         * when the VM's own definition says something else.
+         */
         void (*fill_policy)(void *userdata, Machine *m);
         void (*on_distrust)(void *userdata, Machine *m);
         /* Whether the machine with this machine_key(), which is not announced, has ended for certain. */

@@ -59,10 +59,12 @@ int machine_new(Cycle *c,
         m->plugin = plugin;
         m->vm = vm;
         m->policy = POLICY_DEFAULT;
-        m->mode_source = "default";
         m->report.asked = SUSPENDD_ACT_INVALID;
         m->cycle = c;
 
+        r = str_replace(&m->mode_source, "default");
+        if (r < 0)
+                return r;
         r = machine_identify(m, info);
         if (r < 0)
                 return r;
@@ -85,6 +87,9 @@ Machine *machine_free(Machine *m) {
         for (size_t i = 0; i < SUSPENDD_ACT_MAX; i++)
                 free(m->why_not[i]);
         free(m->distrust);
+        free(m->mode_source);
+        free(m->own_mode);
+        free(m->own_mode_source);
         free(m->id);
         free(m->name);
         free(m->uuid);
@@ -93,6 +98,22 @@ Machine *machine_free(Machine *m) {
         free(m->address);
         free(m);
         return NULL;
+}
+
+/* Returns: 0; -ENOMEM. A word that is no mode is kept as well, so that it is complained of once. */
+static int machine_set_own_mode(Machine *m, const char *word, const char *source) {
+        if (word && !str_equal(word, m->own_mode) && mode_from_string(word) == MODE_INVALID) {
+                LogFields fields = { .machine = m->id, .plugin = m->plugin->api->name };
+
+                (void) log_full(&fields,
+                                LOG_WARNING,
+                                0,
+                                "Machine %s: '%s' is no mode, and is ignored (%s)",
+                                m->id,
+                                word,
+                                source ?: "its own definition");
+        }
+        return MIN(str_replace(&m->own_mode, word), str_replace(&m->own_mode_source, source));
 }
 
 int machine_set_info(Machine *m, const struct suspendd_machine_info *info) {
@@ -107,6 +128,7 @@ int machine_set_info(Machine *m, const struct suspendd_machine_info *info) {
         r = MIN(r, str_replace(&m->address, info->address));
         for (size_t i = 0; i < SUSPENDD_ACT_MAX; i++)
                 r = MIN(r, str_replace(&m->why_not[i], info->why_not[i]));
+        r = MIN(r, machine_set_own_mode(m, info->mode, info->mode_source));
 
         /* An agent that is back is asked for what it still owes: its clock, or a suspend. */
         if (is_awake && !was_timed && machine_can(m, SUSPENDD_ACT_GET_TIME) &&

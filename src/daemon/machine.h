@@ -58,7 +58,9 @@ struct Machine {
 
         /* what is wanted of it */
         Policy policy;
-        const char *mode_source; /* borrowed: "default", "command", "FILE:LINE" */
+        char *mode_source; /* "default", "FILE:LINE", the plugin's words, "command" */
+        char *own_mode;    /* the word of the VM's own definition; NULL: it has none to say */
+        char *own_mode_source;
 
         /* where it stands */
         MachineState state;

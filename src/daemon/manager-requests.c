@@ -20,19 +20,23 @@ static Plugin *manager_find_plugin(Manager *m, const char *name) {
         return NULL;
 }
 
+/* Whoever is nearer to the machine has precedence: a command, the VM's own definition, a file. */
 void manager_fill_policy(Manager *m, Machine *machine) {
         const char *distrust = runtime_state_distrust(m->runtime_state, machine->key);
-        Mode mode = runtime_state_mode(m->runtime_state, machine->name);
+        Mode command = runtime_state_mode(m->runtime_state, machine->name);
+        Mode own = mode_from_string(machine->own_mode);
+        const char *source;
 
-        config_policy(m->config,
-                      machine->name,
-                      machine->uuid,
-                      &machine->policy,
-                      &machine->mode_source);
-        if (mode != MODE_INVALID) {
-                machine->policy.mode = mode;
-                machine->mode_source = "command";
+        config_policy(m->config, machine->name, machine->uuid, &machine->policy, &source);
+        if (command != MODE_INVALID) {
+                machine->policy.mode = command;
+                source = "command";
+        } else if (own != MODE_INVALID) {
+                machine->policy.mode = own;
+                source = machine->own_mode_source ?: "the VM's own definition";
         }
+        if (str_replace(&machine->mode_source, source) < 0)
+                (void) log_oom();
         if (distrust && str_replace(&machine->distrust, distrust) < 0)
                 (void) log_oom();
 }

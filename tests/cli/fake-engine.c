@@ -24,14 +24,14 @@ static Machine *machine_make(const char *id, const char *address, const char *no
         Machine *m = calloc(1, sizeof(*m));
 
         if (!m || !(m->id = strdup(id)) || !(m->name = strdup(id)) ||
-            !(m->address = strdup(address)) || !(m->vmm = strdup("QEMU 7.2.22")))
+            !(m->address = strdup(address)) || !(m->vmm = strdup("QEMU 7.2.22")) ||
+            !(m->mode_source = strdup("default")))
                 abort();
 
         m->cycle = &the_cycle;
         m->plugin = &fake_plugin;
         m->run_state = SUSPENDD_STATE_RUNNING;
         m->policy = POLICY_DEFAULT;
-        m->mode_source = "default";
         m->report.asked = SUSPENDD_ACT_INVALID;
         for (int i = 0; no_agent && i < SUSPENDD_ACT_MAX; i++)
                 if ((i == SUSPENDD_ACT_SUSPEND || i == SUSPENDD_ACT_SET_TIME) &&
@@ -49,6 +49,7 @@ static void machine_unmake(Machine *m) {
         free(m->id);
         free(m->name);
         free(m->address);
+        free(m->mode_source);
         free(m->vmm);
         free(m->why_not[SUSPENDD_ACT_SUSPEND]);
         free(m->why_not[SUSPENDD_ACT_SET_TIME]);
@@ -239,7 +240,8 @@ int manager_sync(Manager *m, Machine *machine, const char **ret_why) {
 int manager_set_mode(Manager *m, Machine *machine, Mode mode, const char **ret_why) {
         (void) ret_why;
         machine->policy.mode = mode;
-        machine->mode_source = "command";
+        if (str_replace(&machine->mode_source, "command") < 0)
+                return -ENOMEM;
         bus_api_machine_changed(m->bus_api, machine);
         bus_api_manager_changed(m->bus_api, "Blocking");
         return 0;

@@ -519,6 +519,8 @@ static struct suspendd_machine_info vm_info(FakeVm *vm, char run[static 16]) {
                 .run = run,
                 .vmm = "Fake 1",
                 .address = "fake",
+                .mode = *vm->mode ? vm->mode : NULL,
+                .mode_source = *vm->mode ? "the fake's definition" : NULL,
         };
 
         (void) snprintf(run, 16, "%u", vm->run);

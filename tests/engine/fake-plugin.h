@@ -72,6 +72,7 @@ struct FakeVm {
         /* how it behaves */
         FakeAnswer answers[SUSPENDD_ACT_MAX];
         const char *why_not[SUSPENDD_ACT_MAX];
+        char mode[16]; /* what its own definition says; empty: nothing */
         uint64_t latency_usec, late_usec;
         bool is_stacking; /* a pause goes on top of a suspend (QEMU >= 9) */
         bool is_shy;      /* announced without a run state: fake_vm_tell() tells it */

@@ -132,12 +132,20 @@ static void ops_on_machine(void *userdata _unused_, Machine *m) {
         m->is_dirty = false;
 }
 
+static void ops_on_machine_changed(void *userdata, Machine *m) {
+        ((Rig *) userdata)->n_changed++;
+        m->is_dirty = false;
+}
+
 static void ops_fill_policy(void *userdata, Machine *m) {
+        Mode own = mode_from_string(m->own_mode);
         Rig *r = userdata;
 
         for (size_t i = 0; i < RIG_MACHINES_MAX; i++)
                 if (str_equal(r->policies[i].name, m->name))
                         m->policy = r->policies[i].policy;
+        if (own != MODE_INVALID)
+                m->policy.mode = own;
 }
 
 static void ops_on_distrust(void *userdata, Machine *m _unused_) {
@@ -167,7 +175,7 @@ static const CycleOps rig_ops = {
         .on_milestone = ops_on_milestone,
         .on_machine_added = ops_on_machine,
         .on_machine_removed = ops_on_machine,
-        .on_machine_changed = ops_on_machine,
+        .on_machine_changed = ops_on_machine_changed,
         .fill_policy = ops_fill_policy,
         .on_distrust = ops_on_distrust,
         .has_ended = ops_has_ended,

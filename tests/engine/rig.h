@@ -45,7 +45,7 @@ typedef struct Rig {
         /* what the engine has done */
         uint64_t armed_usec;
         unsigned n_milestones[CYCLE_MILESTONE_MAX];
-        unsigned n_distrusted;
+        unsigned n_distrusted, n_changed;
         uint64_t locked_usec, released_usec; /* when the lock was taken or let go last */
         CycleReport finished;                /* of the cycle that ended last */
         char *record;                        /* of the same, if wanted */

@@ -210,6 +210,38 @@ START_TEST(test_ignored_is_not_asked) {
 }
 END_TEST
 
+static void define(FakeVm *vm, const char *mode) {
+        (void) snprintf(vm->mode, sizeof(vm->mode), "%s", mode);
+        fake_vm_change(vm);
+}
+
+START_TEST(test_own_mode_is_followed_and_told) {
+        unsigned n = r.n_changed;
+
+        define(a, "pause");
+        ck_assert_int_eq(rig_machine(&r, a)->policy.mode, MODE_PAUSE);
+        ck_assert_str_eq(rig_machine(&r, a)->own_mode_source, "the fake's definition");
+        ck_assert_uint_eq(r.n_changed, n + 1);
+        define(a, "ignore"); /* nobody has looked at the one before */
+        ck_assert_uint_eq(r.n_changed, n + 2);
+        sleep_and_wake();
+        ck_assert_int_eq(report(a)->stood, SUSPENDD_STATE_UNKNOWN);
+        ck_assert_uint_eq(a->n_acts[SUSPENDD_ACT_SUSPEND] + a->n_acts[SUSPENDD_ACT_PAUSE], 0);
+
+        define(a, "");
+        ck_assert_int_eq(rig_machine(&r, a)->policy.mode, MODE_AUTO);
+        ck_assert_ptr_null(rig_machine(&r, a)->own_mode_source);
+}
+END_TEST
+
+START_TEST(test_word_that_is_no_mode_is_ignored) {
+        define(a, "sleepy\x1b");
+        ck_assert_int_eq(rig_machine(&r, a)->policy.mode, MODE_AUTO);
+        sleep_and_wake();
+        ck_assert_int_eq(report(a)->stood, SUSPENDD_STATE_SUSPENDED);
+}
+END_TEST
+
 START_TEST(test_suspend_mode_that_falls_back_has_failed) {
         rig_machine(&r, a)->policy.mode = MODE_SUSPEND;
         a->answers[SUSPENDD_ACT_SUSPEND] = FAKE_ERROR;
@@ -548,6 +580,8 @@ static void add_others(TCase *t) {
         tcase_add_test(t, test_resumed_by_another_hand_is_left_running);
         tcase_add_test(t, test_io_error_is_not_touched);
         tcase_add_test(t, test_ignored_is_not_asked);
+        tcase_add_test(t, test_own_mode_is_followed_and_told);
+        tcase_add_test(t, test_word_that_is_no_mode_is_ignored);
         tcase_add_test(t, test_suspend_mode_that_falls_back_has_failed);
         tcase_add_test(t, test_broken_word_is_remembered);
         tcase_add_test(t, test_unanswered_suspend_is_no_broken_word);

@@ -1,0 +1,88 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+
+/* Who decides what mode a machine has. */
+
+#include "daemon/manager-internal.h"
+#include "scratch.h"
+
+static Manager manager;
+static Machine machine;
+
+static void setup(void) {
+        scratch_make();
+        manager = (Manager){ 0 };
+        machine = (Machine){ .name = (char *) "web", .key = "fake:web@1" };
+        ck_assert_int_eq(runtime_state_open(scratch_path("state.json"), &manager.runtime_state), 0);
+        ck_assert_int_eq(config_load_text("test.conf", "", 0, &manager.config), 0);
+}
+
+static void teardown(void) {
+        runtime_state_free(manager.runtime_state);
+        config_free(manager.config);
+        free(machine.mode_source);
+        scratch_remove();
+}
+
+static void configure(const char *text) {
+        config_free(manager.config);
+        ck_assert_int_eq(config_load_text("test.conf", text, strlen(text), &manager.config), 0);
+}
+
+static void assert_mode(Mode mode, const char *source) {
+        manager_fill_policy(&manager, &machine);
+        ck_assert_int_eq(machine.policy.mode, mode);
+        ck_assert_str_eq(machine.mode_source, source);
+}
+
+START_TEST(test_the_nearest_word_counts) {
+        assert_mode(MODE_AUTO, "default");
+        configure("[Machine web]\nMode=pause\nTimeSync=off\n");
+        assert_mode(MODE_PAUSE, "test.conf:2");
+
+        machine.own_mode = (char *) "ignore";
+        machine.own_mode_source = (char *) "its metadata";
+        assert_mode(MODE_IGNORE, "its metadata");
+        ck_assert_int_eq(machine.policy.time_sync, TIME_SYNC_OFF); /* of which it says nothing */
+        ck_assert_int_eq(runtime_state_set_mode(manager.runtime_state, "web", MODE_BLOCK), 0);
+        assert_mode(MODE_BLOCK, "command");
+
+        ck_assert_int_eq(runtime_state_set_mode(manager.runtime_state, "web", MODE_INVALID), 0);
+        assert_mode(MODE_IGNORE, "its metadata");
+        machine.own_mode = machine.own_mode_source = NULL;
+        assert_mode(MODE_PAUSE, "test.conf:2");
+}
+END_TEST
+
+START_TEST(test_word_that_is_no_mode_does_not_count) {
+        configure("[Machine web]\nMode=pause\n");
+        machine.own_mode = (char *) "Pause!";
+        machine.own_mode_source = (char *) "its metadata";
+        assert_mode(MODE_PAUSE, "test.conf:2");
+}
+END_TEST
+
+START_TEST(test_definition_need_not_say_where) {
+        machine.own_mode = (char *) "suspend";
+        assert_mode(MODE_SUSPEND, "the VM's own definition");
+}
+END_TEST
+
+/* What it is set by must not dangle when the configuration is replaced. */
+START_TEST(test_source_is_the_machines_own) {
+        configure("[Machine web]\nMode=pause\n");
+        manager_fill_policy(&manager, &machine);
+        configure("");
+        ck_assert_str_eq(machine.mode_source, "test.conf:2");
+}
+END_TEST
+
+int main(void) {
+        TCase *c = tcase_create("mode");
+
+        tcase_add_checked_fixture(c, setup, teardown);
+        tcase_add_test(c, test_the_nearest_word_counts);
+        tcase_add_test(c, test_word_that_is_no_mode_does_not_count);
+        tcase_add_test(c, test_definition_need_not_say_where);
+        tcase_add_test(c, test_source_is_the_machines_own);
+        return scratch_run(c, "mode");
+}

@@ -99,6 +99,22 @@ char *text_escape(const char *s) {
         return escaped;
 }
 
+char *text_cut(char *buf, size_t size, const char *s) {
+        static const char ellipsis[] = "…";
+        size_t n = strlen(s);
+
+        assert(size > sizeof(ellipsis));
+        if (n < size)
+                return memcpy(buf, s, n + 1);
+
+        n = size - sizeof(ellipsis);
+        for (int i = 0; i < 3 && n > 0 && ((unsigned char) s[n] & 0xc0) == 0x80; i++)
+                n--;
+        memcpy(buf, s, n);
+        memcpy(buf + n, ellipsis, sizeof(ellipsis));
+        return buf;
+}
+
 void text_make_valid(char *s) {
         uint32_t c;
 

@@ -10,12 +10,19 @@
  */
 
 #include <stdbool.h>
+#include <stddef.h>
 
 /* Whether @s can be shown and sent as it is. */
 bool text_is_clean(const char *s);
 
 /* A copy of @s made clean, to be freed by the caller. Returns: NULL without memory. */
 char *text_escape(const char *s);
+
+/*
+ * Copies @s into the @size > 4 bytes at @buf. What does not fit is cut off behind a whole character,
+ * and an ellipsis tells so. Returns: @buf.
+ */
+char *text_cut(char *buf, size_t size, const char *s);
 
 /* Puts a ? for each byte of @s that D-Bus does not take, in place: for JSON, where an escape would lie. */
 void text_make_valid(char *s);

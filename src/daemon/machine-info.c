@@ -4,6 +4,7 @@
 
 #include <errno.h>
 #include <inttypes.h>
+#include "common/text-escape.h"
 #include "daemon/cycle-internal.h"
 #include "daemon/log.h"
 #include "daemon/plugin.h"
@@ -176,7 +177,7 @@ enum suspendd_act machine_plan(const Machine *m, char *why, size_t size) {
 
         /* One that is on its way back is ours, whatever it was last seen to be. */
         if (reason && (m->state != MACHINE_WAKING || m->policy.mode == MODE_IGNORE)) {
-                (void) snprintf(why, size, "%s", reason);
+                (void) text_cut(why, size, reason);
                 return SUSPENDD_ACT_INVALID;
         }
 
@@ -191,14 +192,14 @@ enum suspendd_act machine_plan(const Machine *m, char *why, size_t size) {
         else if (!machine_can(m, SUSPENDD_ACT_SUSPEND))
                 reason = "its VMM has no suspend";
         else {
-                (void) snprintf(why, size, "%s", "");
+                (void) text_cut(why, size, "");
                 return SUSPENDD_ACT_SUSPEND;
         }
         if (!machine_can(m, SUSPENDD_ACT_PAUSE)) {
                 reason = m->why_not[SUSPENDD_ACT_PAUSE] ?: "its VMM has no pause";
-                (void) snprintf(why, size, "%s", reason);
+                (void) text_cut(why, size, reason);
                 return SUSPENDD_ACT_INVALID;
         }
-        (void) snprintf(why, size, "%s", reason);
+        (void) text_cut(why, size, reason);
         return SUSPENDD_ACT_PAUSE;
 }

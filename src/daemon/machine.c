@@ -2,6 +2,7 @@
 
 #include "daemon/machine.h"
 #include <errno.h>
+#include "common/text-escape.h"
 #include "common/time-util.h"
 #include "daemon/cycle-internal.h"
 #include "daemon/log.h"
@@ -17,7 +18,7 @@
 #define LOUD_TRIES 5
 
 static void machine_why(Machine *m, const char *why) {
-        (void) snprintf(m->report.why, sizeof(m->report.why), "%s", why);
+        (void) text_cut(m->report.why, sizeof(m->report.why), why);
 }
 
 static LogFields machine_fields(const Machine *m) {

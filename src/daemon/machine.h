@@ -104,7 +104,7 @@ bool machine_is_held(const Machine *m);
 
 /*
  * What would be done with it if the host slept now: SUSPEND, PAUSE, or INVALID if nothing. The reason
- * for it not being the best in words, or an empty string, in @why.
+ * for it not being the best in words, or an empty string, in the @size > 4 bytes at @why.
  */
 enum suspendd_act machine_plan(const Machine *m, char *why, size_t size);
 

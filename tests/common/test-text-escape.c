@@ -55,6 +55,26 @@ START_TEST(test_what_no_bus_takes_is_replaced) {
 }
 END_TEST
 
+static const struct {
+        const char *text, *cut; /* of eight bytes */
+} cuts[] = {
+        { "", "" },
+        { "seven77", "seven77" },
+        { "eight888", "eigh…" },
+        { "abc€", "abc€" },
+        { "abc€ and more", "abc…" },
+        { "€€€€", "€…" },
+        { "\x80\x80\x80\x80\x80\x80\x80\x80", "\x80…" },
+};
+
+START_TEST(test_what_does_not_fit_is_cut_behind_a_character) {
+        char buf[8];
+
+        ck_assert_ptr_eq(text_cut(buf, sizeof(buf), cuts[_i].text), buf);
+        ck_assert_str_eq(buf, cuts[_i].cut);
+}
+END_TEST
+
 START_TEST(test_every_pair_of_bytes_comes_out_clean) {
         for (int a = 1; a < 256; a++)
                 for (int b = 1; b < 256; b++) {
@@ -74,6 +94,11 @@ int main(void) {
 
         tcase_add_loop_test(tcase, test_what_a_terminal_obeys_is_escaped, 0, ARRAY_LEN(texts));
         tcase_add_loop_test(tcase, test_what_no_bus_takes_is_replaced, 0, ARRAY_LEN(texts));
+        tcase_add_loop_test(
+                        tcase,
+                        test_what_does_not_fit_is_cut_behind_a_character,
+                        0,
+                        ARRAY_LEN(cuts));
         tcase_add_test(tcase, test_every_pair_of_bytes_comes_out_clean);
         suite_add_tcase(suite, tcase);
 

@@ -15,6 +15,7 @@ static const struct {
         { "NMachines", "machines_known" },
         { "NHeld", "machines_held" },
         { "Blocking", "blocking" },
+        { "Troubles", "troubles" },
         { "CycleNumber", "cycle_number" },
 };
 
@@ -26,6 +27,7 @@ static const Field fields[] = {
         { "Machines", "machines_known", FORMAT_COUNT, 0, NULL },
         { "Held by us", "machines_held", FORMAT_COUNT, FIELD_IF_SET, NULL },
         { "Sleep blocked by", "blocking", FORMAT_LIST, 0, NULL },
+        { "Trouble", "troubles", FORMAT_LIST, 0, NULL },
 };
 
 static const Field last_fields[] = {

@@ -169,6 +169,26 @@ static char *format_list(JsonObject *list) {
         return s;
 }
 
+static char *format_members(JsonObject *o) {
+        char *s = NULL;
+        size_t size = 0;
+        FILE *f = open_memstream(&s, &size);
+        bool is_first = true;
+
+        if (!f)
+                return NULL;
+        json_object_object_foreach(o, key, value) {
+                (void) fprintf(f,
+                               "%s%s: %s",
+                               is_first ? "" : "; ",
+                               key,
+                               json_object_get_string(value));
+                is_first = false;
+        }
+        (void) fclose(f);
+        return s;
+}
+
 /* Whether the value says no more than that all is as usual. */
 static bool is_usual(const Field *f, JsonObject *value) {
         if (f->format ==
@@ -192,6 +212,10 @@ char *output_field(const Output *o, const Field *f, JsonObject *value) {
                 return format_number(o, f, value, json_object_get_int64(m));
         case json_type_array:
                 return json_object_array_length(m) > 0 ? format_list(m) : NULL;
+        case json_type_object:
+                return f->format == FORMAT_LIST && json_object_object_length(m) > 0
+                                       ? format_members(m)
+                                       : NULL;
         case json_type_string:
                 if (json_object_get_string_len(m) == 0)
                         return NULL;

@@ -32,7 +32,7 @@ typedef enum Format {
         FORMAT_LIMIT_USEC, /* as SPAN_USEC; null is "infinity" */
         FORMAT_STAMP,      /* RFC 3339, shown in local time */
         FORMAT_STATE,      /* text, coloured by what it means */
-        FORMAT_LIST,
+        FORMAT_LIST,       /* of texts, or an object: "KEY: text; KEY: text" */
 } Format;
 
 typedef enum FieldFlags {

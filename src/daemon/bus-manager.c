@@ -7,8 +7,8 @@
 #define ADDRESS_MAX 4096
 
 const char *const bus_manager_properties[] = {
-        "State", "LockHeld",    "BudgetUSec", "DelayMaxUSec", "NMachines",
-        "NHeld", "CycleNumber", "Status",     "Blocking",     NULL,
+        "State",       "LockHeld", "BudgetUSec", "DelayMaxUSec", "NMachines", "NHeld",
+        "CycleNumber", "Status",   "Blocking",   "Troubles",     NULL,
 };
 
 /* properties */
@@ -92,6 +92,30 @@ PROPERTY(blocking) {
         }
 
         return sd_bus_message_close_container(reply);
+}
+
+static int append_trouble(sd_bus_message *reply, const Plugin *p) {
+        int r = sd_bus_message_open_container(reply, 'e', "ss");
+
+        if (r >= 0)
+                r = bus_append_text(reply, p->api->name);
+        if (r >= 0)
+                r = bus_append_text(reply, p->trouble);
+        return r < 0 ? r : sd_bus_message_close_container(reply);
+}
+
+PROPERTY(troubles) {
+        const BusApi *b = userdata;
+        int r;
+
+        r = sd_bus_message_open_container(reply, 'a', "{ss}");
+        LIST_FOREACH(i, &b->manager->plugins) {
+                const Plugin *p = LIST_ENTRY(i, Plugin, plugins);
+
+                if (r >= 0 && p->trouble)
+                        r = append_trouble(reply, p);
+        }
+        return r < 0 ? r : sd_bus_message_close_container(reply);
 }
 
 /* reading */
@@ -345,6 +369,7 @@ const sd_bus_vtable bus_manager_vtable[] = {
         CHANGING("CycleNumber", "t", property_cycle_number),
         CHANGING("Status", "s", property_status),
         CHANGING("Blocking", "as", property_blocking),
+        CHANGING("Troubles", "a{ss}", property_troubles),
         SD_BUS_METHOD_WITH_ARGS(
                         "ListMachines",
                         SD_BUS_NO_ARGS,

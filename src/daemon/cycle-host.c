@@ -212,6 +212,17 @@ static void host_done_time(
                 machine_on_time(m, t);
 }
 
+static void host_trouble(const struct suspendd_host *host, const char *text) {
+        Plugin *plugin = plugin_of_host(host);
+        Cycle *c = plugin->owner;
+        int r = plugin_set_trouble(plugin, text);
+
+        if (r < 0)
+                (void) log_oom();
+        if (r > 0 && c->private->ops->on_trouble)
+                c->private->ops->on_trouble(c->private->userdata, plugin);
+}
+
 static void host_log(
                 const struct suspendd_host *host,
                 int level,
@@ -247,6 +258,7 @@ struct suspendd_host cycle_host(void) {
                 .enumerated = host_enumerated,
                 .done = host_done,
                 .done_time = host_done_time,
+                .trouble = host_trouble,
                 .log = host_log,
         };
 }

@@ -78,6 +78,7 @@ typedef struct CycleOps {
         /* Whether the machine with this machine_key(), which is not announced, has ended for certain. */
         bool (*has_ended)(void *userdata, const char *key);
         void (*on_enumerated)(void *userdata); /* a plugin has looked at all that it was told of */
+        void (*on_trouble)(void *userdata, const Plugin *p); /* p->trouble has changed */
 } CycleOps;
 
 struct Cycle {

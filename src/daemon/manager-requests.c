@@ -4,6 +4,7 @@
 
 #include <errno.h>
 #include <systemd/sd-daemon.h>
+#include "common/text-escape.h"
 #include "common/time-util.h"
 #include "daemon/log.h"
 #include "daemon/manager-internal.h"
@@ -165,19 +166,14 @@ int manager_reload(Manager *m, const char **ret_why) {
         return r;
 }
 
-void manager_status(const Manager *m, char *buf, size_t size) {
+/* What the next sleep has to reckon with. */
+static void status_protection(const Manager *m, char *buf, size_t size) {
         const Cycle *c = m->cycle;
-        char span[TIME_SPAN_MAX];
+        char span[TIME_SPAN_MAX], blocked[96];
         Budget budget;
-        int n;
 
+        (void) text_cut(blocked, sizeof(blocked), m->private->blocked_why ?: "");
         budget_compute(&budget, c->delay_max_usec, c->cap_usec, c->suspend_share);
-        n = snprintf(buf, size, "%zu machine%s, ", c->n_machines, c->n_machines == 1 ? "" : "s");
-        if (n < 0 || (size_t) n >= size)
-                return;
-        buf += n;
-        size -= (size_t) n;
-
         if (c->state != CYCLE_IDLE)
                 (void) snprintf(buf,
                                 size,
@@ -193,6 +189,38 @@ void manager_status(const Manager *m, char *buf, size_t size) {
                                 size,
                                 "lock held, budget %s%s%s",
                                 time_span_format(span, budget.total_usec),
-                                m->private->blocked_why ? "; sleep blocked: " : "",
-                                m->private->blocked_why ?: "");
+                                *blocked ? "; sleep blocked: " : "",
+                                blocked);
+}
+
+/* The plugins that are in trouble; with what, is told by the property Troubles. */
+static void status_troubles(const Manager *m, char *buf, size_t size) {
+        const char *separator = "trouble with ";
+        size_t n = 0;
+
+        *buf = '\0';
+        LIST_FOREACH(i, &m->plugins) {
+                const Plugin *p = LIST_ENTRY(i, Plugin, plugins);
+
+                if (!p->trouble || n >= size)
+                        continue;
+                n += (size_t) snprintf(buf + n, size - n, "%s%s", separator, p->api->name);
+                separator = ", ";
+        }
+}
+
+void manager_status(const Manager *m, char *buf, size_t size) {
+        char troubles[64], protection[192];
+        size_t n = m->cycle->n_machines;
+
+        status_troubles(m, troubles, sizeof(troubles));
+        status_protection(m, protection, sizeof(protection));
+        (void) snprintf(buf,
+                        size,
+                        "%zu machine%s, %s%s%s",
+                        n,
+                        n == 1 ? "" : "s",
+                        troubles,
+                        *troubles ? ", " : "",
+                        protection);
 }

@@ -144,6 +144,18 @@ static void ops_on_enumerated(void *userdata) {
         manager_chores(m);
 }
 
+static void ops_on_trouble(void *userdata, const Plugin *p) {
+        LogFields fields = { .plugin = p->api->name };
+        Manager *m = userdata;
+
+        if (p->trouble)
+                (void) log_full(&fields, LOG_WARNING, 0, "%s: %s", p->api->name, p->trouble);
+        else
+                (void) log_full(&fields, LOG_NOTICE, 0, "%s: the trouble is over", p->api->name);
+        bus_api_manager_changed(m->bus_api, "Troubles");
+        manager_chores(m);
+}
+
 /* A key is "PLUGIN:WHO@RUN"; of one that was too long the run is not known, and nothing certain. */
 static bool ops_has_ended(void *userdata, const char *key) {
         const char *who = strchr(key, ':'), *run = strrchr(key, '@');
@@ -175,6 +187,7 @@ static const CycleOps cycle_ops = {
         .on_distrust = ops_on_distrust,
         .has_ended = ops_has_ended,
         .on_enumerated = ops_on_enumerated,
+        .on_trouble = ops_on_trouble,
 };
 
 /* what happens outside */

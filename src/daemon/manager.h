@@ -63,5 +63,5 @@ int manager_register(Manager *m, const Registration *r, const char **ret_why);
 int manager_unregister(Manager *m, const char *plugin, const char *address, const char **ret_why);
 int manager_reload(Manager *m, const char **ret_why);
 
-/* One sentence a person can read: "3 machines, lock held, budget 4.9s". */
+/* One sentence a person can read: "3 machines, trouble with libvirt, lock held, budget 4.9s". */
 void manager_status(const Manager *m, char *buf, size_t size);

@@ -3,7 +3,10 @@
 #include <dlfcn.h>
 #include <errno.h>
 #include <sys/stat.h>
+#include "common/text-escape.h"
 #include "daemon/log.h"
+
+#define TROUBLE_MAX 256
 
 /* What is loaded here runs as root: nobody else may have written it. */
 static int path_check(const char *path, mode_t type) {
@@ -72,8 +75,18 @@ Plugin *plugin_free(Plugin *p) {
         if (p->api)
                 p->api->destroy(p->instance);
         list_unlink(&p->plugins);
+        free(p->trouble);
         free(p);
         return NULL;
+}
+
+int plugin_set_trouble(Plugin *p, const char *text) {
+        char cut[TROUBLE_MAX];
+
+        text = str_empty(text) ? NULL : text_cut(cut, sizeof(cut), text);
+        if (str_equal(p->trouble, text))
+                return 0;
+        return str_replace(&p->trouble, text) < 0 ? -ENOMEM : 1;
 }
 
 Plugin *plugin_of_host(const struct suspendd_host *host) {

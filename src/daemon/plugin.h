@@ -22,6 +22,7 @@ struct Plugin {
         struct suspendd_host host; /* what it was given: a copy of the core's, to know it by */
         void *owner;               /* the core that the host table belongs to */
         bool is_enumerated;
+        char *trouble; /* what is wrong with it as a whole; NULL: nothing */
 };
 
 /*
@@ -44,6 +45,13 @@ int plugin_new(const struct suspendd_plugin *api,
                void *owner,
                Plugin **ret);
 Plugin *plugin_free(Plugin *p);
+
+/*
+ * Keeps what is wrong with it, 255 bytes at most; NULL or an empty text if nothing is.
+ *
+ * Returns: 1; 0 if it was so already; -ENOMEM.
+ */
+int plugin_set_trouble(Plugin *p, const char *text);
 
 /* The Plugin whose copy of the host table @host is. */
 Plugin *plugin_of_host(const struct suspendd_host *host);

@@ -309,6 +309,9 @@ int fake_manager_new(size_t n_more, Manager **ret) {
         int r;
 
         list_init(&the_cycle.machines);
+        list_init(&m->plugins);
+        list_append(&m->plugins, &fake_plugin.plugins);
+        fake_plugin.trouble = getenv("FAKE_TROUBLE"); /* NOLINT(concurrency-mt-unsafe) */
         the_cycle.delay_max_usec = USEC_INFINITY;
         the_cycle.cap_usec = 10 * USEC_PER_SEC;
         the_cycle.suspend_share = 60;

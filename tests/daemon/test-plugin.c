@@ -77,6 +77,26 @@ START_TEST(test_other_interface_is_refused) {
 }
 END_TEST
 
+START_TEST(test_trouble_is_kept_and_told_once) {
+        char text[1000];
+        Plugin *p = NULL;
+
+        ck_assert_int_eq(plugin_new(&good, &host, &create_result, &p), 0);
+        ck_assert_int_eq(plugin_set_trouble(p, NULL), 0);
+        ck_assert_int_eq(plugin_set_trouble(p, ""), 0);
+        memset(text, 'x', sizeof(text));
+        text[sizeof(text) - 1] = '\0';
+        ck_assert_int_eq(plugin_set_trouble(p, text), 1);
+        ck_assert_uint_lt(strlen(p->trouble), 256);
+        ck_assert_int_eq(plugin_set_trouble(p, text), 0);
+        ck_assert_int_eq(plugin_set_trouble(p, "no answer"), 1);
+        ck_assert_str_eq(p->trouble, "no answer");
+        ck_assert_int_eq(plugin_set_trouble(p, ""), 1);
+        ck_assert_ptr_null(p->trouble);
+        plugin_free(p);
+}
+END_TEST
+
 static int load(const char *name) {
         Plugin *p = NULL;
         int r = plugin_load(scratch, name, &host, &create_result, &p);
@@ -168,6 +188,7 @@ int main(void) {
         tcase_add_test(c, test_instance_lives_as_long_as_the_plugin);
         tcase_add_test(c, test_failed_create_is_told);
         tcase_add_test(c, test_other_interface_is_refused);
+        tcase_add_test(c, test_trouble_is_kept_and_told_once);
         tcase_add_test(c, test_only_a_plain_name_is_looked_for);
         tcase_add_test(c, test_library_that_is_no_plugin_is_refused);
         tcase_add_test(c, test_missing_library_is_one_clear_line);

@@ -109,6 +109,7 @@ class Case(unittest.TestCase):
 
     quick = True
     has_daemon = True
+    daemon_environment = {}
 
     @classmethod
     def setUpClass(cls):
@@ -120,7 +121,7 @@ class Case(unittest.TestCase):
             return
         if os.geteuid() != 0:
             self.skipTest("only root may change anything, and own the name")
-        daemon = subprocess.Popen([DAEMON], env=self.bus.environment())
+        daemon = subprocess.Popen([DAEMON], env=self.bus.environment(**self.daemon_environment))
         self.daemon = daemon
         self.addCleanup(lambda: (daemon.kill(), daemon.wait()))
         wait_for(lambda: self.ctl("list").returncode == 0, "the daemon")
@@ -225,6 +226,8 @@ class Reading(Case):
                      "Sleep blocked by: web 1/a", "AT SLEEP", "no guest agent"]:
             self.assertIn(part, text)
         status = self.json()
+        self.assertNotIn("Trouble", text)
+        self.assertEqual(status["troubles"], {})
         self.assertEqual((status["lock_held"], status["budget_usec"], status["delay_max_usec"], status["last_cycle"]),
                          (True, 10000000, None, None))
 
@@ -297,6 +300,16 @@ class Reading(Case):
                 table = lines[[i for i, x in enumerate(lines) if re.match(r"(NAME|CYCLE) ", x)][0]:]
                 table = table[:table.index("")] if "" in table else table
                 self.assertLessEqual(max(len(x) for x in table), columns)
+
+
+class Trouble(Case):
+    """A plugin that has something to complain of."""
+
+    daemon_environment = {"FAKE_TROUBLE": "qemu:///system does not answer\x1b[31m"}
+
+    def test_status_tells_of_it(self):
+        self.assertIn("         Trouble: qmp: qemu:///system does not answer\\x1b[31m\n", self.good("status"))
+        self.assertEqual(self.json("status")["troubles"], {"qmp": "qemu:///system does not answer\\x1b[31m"})
 
 
 class Acting(Case):

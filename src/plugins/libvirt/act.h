@@ -1,0 +1,46 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#pragma once
+
+/*
+ * Act
+ *
+ * One act on one domain, as a call of the pool. What it does, it does to the domain as it is found then:
+ * only one that runs is paused, only one that is paused by nobody's fault is resumed. It ends with a
+ * look, for libvirt's answer says that a command was taken, no more.
+ *
+ * An act on the agent begins with a limit on its answers and puts libvirt's own default, none, back;
+ * what was set before cannot be asked for.
+ */
+
+#include "plugins/libvirt/look.h"
+#include "plugins/libvirt/pool.h"
+
+typedef struct ActCall ActCall;
+typedef struct Domain Domain;
+
+struct ActCall {
+        Call call;
+        enum suspendd_act act;
+        uint64_t step; /* 0: given up, or ours alone */
+        int64_t lead_ns;
+        unsigned char uuid[VIR_UUID_BUFLEN];
+        const struct suspendd_host *host;
+        Mailbox *mailbox;
+
+        Domain *domain; /* of the loop; NULL once that is gone */
+
+        bool is_again;     /* the same was begun before the connection broke */
+        bool has_struck;   /* libvirt was told to do it */
+        bool was_foreign;  /* it was paused already, by somebody else */
+        Reading reading;   /* at the end */
+        struct suspendd_time time;
+};
+
+/* What an act of the pool does for a domain, on the loop: domain.c. */
+void domain_on_act(Domain *d, ActCall *a);
+
+/* Returns: NULL without memory. */
+ActCall *act_new(const struct suspendd_host *host, Mailbox *mailbox, enum suspendd_act act, uint64_t step);
+
+/* Whether it goes by the guest's agent. */
+bool act_is_agents(enum suspendd_act act);

@@ -1,0 +1,465 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include "plugins/libvirt/domain.h"
+#include <errno.h>
+#include "common/process.h"
+#include "common/time-util.h"
+#include "plugins/libvirt/server.h"
+#include "plugins/libvirt/store.h"
+
+/* An act is done, and the event of it comes behind the answer. */
+#define ECHO_NS (50 * NSEC_PER_MSEC)
+
+typedef struct Lane {
+        ActCall *running;
+        ActCall *next;
+} Lane;
+
+struct Domain {
+        List domains;
+        Server *server;
+        const struct suspendd_host *host;
+        struct suspendd_machine *machine; /* NULL once it is abandoned */
+        unsigned char uuid[VIR_UUID_BUFLEN];
+        char uuid_text[VIR_UUID_STRING_BUFLEN];
+        char *name, *run;
+        Definition definition;
+        Lane vcpu, agent;
+
+        enum suspendd_run_state state; /* as the host was told */
+        int64_t read_ns;               /* when the reading that it comes from was asked for */
+        int64_t event_ns;
+        bool is_as_wanted; /* it was last read by an act that had reached what it was for */
+        bool is_dirty;
+        bool is_away;       /* its server */
+        bool is_agent_hung; /* its agent did not answer the last time */
+        char *refusal;      /* why libvirt would not suspend it, this start of it */
+};
+
+/* what the host is told */
+
+static const char *domain_no_suspend(const Domain *d) {
+        const Definition *k = &d->definition;
+
+        if (k->is_s3_off)
+                return "S3 is switched off in its definition; virt-install does so";
+        if (k->is_s3_impossible)
+                return "its machine type cannot be woken from a suspend";
+        if (k->device)
+                return k->device;
+        return d->refusal;
+}
+
+static const char *domain_no_agent(const Domain *d) {
+        switch (d->definition.agent) {
+        case AGENT_CHANNEL_NONE:
+                return "no guest agent: its definition has no channel for one";
+        case AGENT_CHANNEL_DISCONNECTED:
+                return "no guest agent is connected";
+        default:
+                return NULL;
+        }
+}
+
+static void domain_describe(const Domain *d, struct suspendd_machine_info *ret) {
+        const char *no_agent = server_can_agents(d->server) ? domain_no_agent(d)
+                                                            : "no agents by this driver of libvirt's";
+        const char *hung = d->is_agent_hung ? "the guest agent does not answer" : NULL;
+
+        *ret = (struct suspendd_machine_info){
+                .size = sizeof(*ret),
+                .name = d->name,
+                .uuid = d->uuid_text,
+                .run = d->run,
+                .vmm = server_vmm(d->server),
+                .address = server_uri(d->server),
+        };
+        if (d->definition.mode[0]) {
+                ret->mode = d->definition.mode;
+                ret->mode_source = "its definition in libvirt";
+        }
+        ret->why_not[SUSPENDD_ACT_SUSPEND] = domain_no_suspend(d) ?: no_agent ?: hung;
+        ret->why_not[SUSPENDD_ACT_GET_TIME] = no_agent;
+        ret->why_not[SUSPENDD_ACT_SET_TIME] = no_agent;
+        /* Not of running it again: that is carried out as soon as libvirt is back. */
+        if (d->is_away)
+                ret->why_not[SUSPENDD_ACT_SUSPEND] = ret->why_not[SUSPENDD_ACT_PAUSE] =
+                                "libvirt is away";
+}
+
+static void domain_changed(Domain *d) {
+        struct suspendd_machine_info info;
+
+        if (!d->machine)
+                return;
+        domain_describe(d, &info);
+        d->host->machine_change(d->machine, &info);
+}
+
+static void domain_tell(
+                Domain *d, enum suspendd_run_state state, const char *detail, int64_t boottime_ns) {
+        d->state = state;
+        if (d->machine)
+                d->host->machine_state(d->machine, state, detail, boottime_ns);
+}
+
+static void domain_set_hung(Domain *d, bool is_hung) {
+        if (d->is_agent_hung == is_hung)
+                return;
+        d->is_agent_hung = is_hung;
+        domain_changed(d);
+}
+
+/* what is seen of it */
+
+/* Whether a pause that it is seen in cannot be ours: we are still to tell libvirt. */
+static bool domain_is_paused_by_another(const Domain *d) {
+        return d->vcpu.next && d->vcpu.next->act == SUSPENDD_ACT_PAUSE && !d->vcpu.next->is_again &&
+               !d->vcpu.running;
+}
+
+static bool domain_is_pausing(const Domain *d) {
+        return d->vcpu.running && d->vcpu.running->act == SUSPENDD_ACT_PAUSE;
+}
+
+void domain_see(Domain *d, const Reading *r) {
+        enum suspendd_run_state before = d->state, state;
+        const char *detail;
+
+        if (r->asked_ns == 0 || r->asked_ns < d->read_ns)
+                return;
+        state = run_state_of(r->state, r->reason, &detail);
+        /* Whose pause it is, the call that is under way will say. */
+        if (state == SUSPENDD_STATE_PAUSED && domain_is_pausing(d))
+                return;
+        d->read_ns = r->asked_ns;
+        d->is_as_wanted = false;
+        if (state == before && state != SUSPENDD_STATE_OTHER)
+                return;
+        /* One that somebody else has paused meanwhile is not ours to run again. */
+        if (state == SUSPENDD_STATE_PAUSED && before != state && domain_is_paused_by_another(d))
+                domain_tell(d, SUSPENDD_STATE_OTHER, "paused by another hand", 0);
+        domain_tell(d, state, detail, r->boottime_ns);
+}
+
+EventAnswer domain_on_event(Domain *d, int64_t at_ns) {
+        d->event_ns = MAX(d->event_ns, at_ns);
+        if (d->vcpu.running)
+                return EVENT_IS_COVERED;
+        return d->is_as_wanted && at_ns - d->read_ns < ECHO_NS ? EVENT_IS_ECHO : EVENT_IS_NEWS;
+}
+
+void domain_know(Domain *d, DomainFacts *f) {
+        bool was_connected = d->definition.agent == AGENT_CHANNEL_CONNECTED;
+
+        /* An agent that has come anew has not failed to answer yet. */
+        if (f->definition.agent != AGENT_CHANNEL_CONNECTED || !was_connected)
+                d->is_agent_hung = false;
+        d->definition = f->definition;
+        domain_facts_done(f);
+        domain_changed(d);
+}
+
+bool domain_is_other_run(const Domain *d, const char *run) {
+        return !str_equal(d->run, run);
+}
+
+bool domain_has_ended(const Domain *d) {
+        const char *process = strchr(d->run, '.');
+
+        return process && process_has_ended(process + 1);
+}
+
+/* lanes */
+
+
+static ActCall *act_drop(ActCall *a) {
+        if (a)
+                a->call.ops->free(&a->call);
+        return NULL;
+}
+
+/* Nobody at the core waits for it. */
+static void act_give_up(ActCall *a) {
+        a->step = 0;
+        call_give_up(&a->call);
+}
+
+/* It could not be handed over. */
+static void lane_fail(Domain *d, Lane *lane, int error) {
+        ActCall *a = TAKE_PTR(lane->running);
+        uint64_t step = a->step;
+
+        (void) act_drop(a);
+        if (step != 0)
+                d->host->done(d->host, step, error, "no thread for it");
+}
+
+static void lane_start(Domain *d, Lane *lane) {
+        int r;
+
+        if (lane->running || !lane->next || d->is_away)
+                return;
+        lane->running = TAKE_PTR(lane->next);
+        lane->running->call.is_last = d->is_agent_hung;
+        r = pool_submit(server_pool(d->server), &lane->running->call);
+        if (r < 0)
+                lane_fail(d, lane, r);
+}
+
+static int domain_act(Domain *d, enum suspendd_act act, uint64_t step, int64_t lead_ns) {
+        Lane *lane = act_is_agents(act) ? &d->agent : &d->vcpu;
+        ActCall *a;
+
+        /* An agent that owes an answer is not asked again: it would only come later. */
+        if (act_is_agents(act) && (lane->running || d->is_away))
+                return d->is_away ? -ENOTCONN : -EALREADY;
+        a = act_new(d->host, server_mailbox(d->server), act, step);
+        if (!a)
+                return -ENOMEM;
+        a->domain = d;
+        a->lead_ns = lead_ns;
+        (void) memcpy(a->uuid, d->uuid, sizeof(a->uuid));
+        lane->next = act_drop(lane->next);
+        lane->next = a;
+        lane_start(d, lane);
+        return SUSPENDD_PENDING;
+}
+
+/* The connection broke: whether it was carried out will be seen; if it was not, it is once more. */
+static void domain_take_up_again(Domain *d, ActCall *a) {
+        ActCall *again;
+
+        if (d->vcpu.next || act_is_agents(a->act) ||
+            (a->act == SUSPENDD_ACT_PAUSE && a->step == 0))
+                return;
+        again = act_new(d->host, server_mailbox(d->server), a->act, a->step);
+        if (!again)
+                return;
+        again->domain = d;
+        again->is_again = a->has_struck;
+        (void) memcpy(again->uuid, d->uuid, sizeof(again->uuid));
+        d->vcpu.next = again;
+        a->step = 0;
+}
+
+static void domain_learn_of_agent(Domain *d, const ActCall *a) {
+        if (!act_is_agents(a->act))
+                return;
+        if (a->call.error == -ETIMEDOUT)
+                domain_set_hung(d, true);
+        else if (a->call.error == 0)
+                domain_set_hung(d, false);
+        if (a->act != SUSPENDD_ACT_SUSPEND || a->call.error != -EOPNOTSUPP)
+                return;
+        if (str_replace(&d->refusal, a->call.why) >= 0)
+                domain_changed(d);
+}
+
+static void domain_answer(Domain *d, ActCall *a) {
+        const char *why = a->call.why[0] ? a->call.why : NULL;
+
+        if (a->step == 0)
+                return;
+        if (a->act == SUSPENDD_ACT_GET_TIME && a->call.error == 0)
+                d->host->done_time(d->host, a->step, &a->time);
+        else if (a->act != SUSPENDD_ACT_SUSPEND || a->call.error < 0)
+                d->host->done(d->host, a->step, a->call.error, why);
+}
+
+/* Whether @d is now what @a was for. */
+static bool domain_is_as_wanted(const Domain *d, const ActCall *a) {
+        if (a->act == SUSPENDD_ACT_PAUSE)
+                return d->state == SUSPENDD_STATE_PAUSED;
+        return !act_is_agents(a->act) && d->state == SUSPENDD_STATE_RUNNING;
+}
+
+/* What has not been seen yet of what was told, and whether it is there at all. */
+static void domain_look_again(Domain *d, const ActCall *a) {
+        if (a->reading.is_gone || a->call.error == -ESRCH)
+                server_look(d->server, d->uuid, true);
+        else if (d->event_ns > d->read_ns)
+                server_look_later(d->server, d);
+}
+
+/* The state comes before the answer: only what is seen counts, and it may be what the host waits for. */
+void domain_on_act(Domain *d, ActCall *a) {
+        Lane *lane = act_is_agents(a->act) ? &d->agent : &d->vcpu;
+
+        lane->running = NULL;
+        a->domain = NULL;
+        if (a->call.error == -ECONNRESET) {
+                domain_take_up_again(d, a);
+                server_on_break(d->server, &a->call);
+        }
+        domain_learn_of_agent(d, a);
+        if (a->was_foreign && d->state == SUSPENDD_STATE_RUNNING)
+                domain_tell(d, SUSPENDD_STATE_OTHER, "paused by another hand", 0);
+        domain_see(d, &a->reading);
+        d->is_as_wanted = domain_is_as_wanted(d, a);
+        domain_answer(d, a);
+        lane_start(d, lane);
+        domain_look_again(d, a);
+        server_on_calls(d->server);
+}
+
+void domain_lose(Domain *d) {
+        if (d->is_away)
+                return;
+        d->is_away = true;
+        domain_changed(d);
+        domain_tell(d, SUSPENDD_STATE_UNKNOWN, NULL, 0);
+}
+
+void domain_find(Domain *d) {
+        if (!d->is_away)
+                return;
+        d->is_away = false;
+        domain_changed(d);
+        lane_start(d, &d->vcpu);
+}
+
+/* the acts */
+
+int domain_suspend(void *userdata, uint64_t step) {
+        return domain_act(userdata, SUSPENDD_ACT_SUSPEND, step, 0);
+}
+
+int domain_pause(void *userdata, uint64_t step) {
+        return domain_act(userdata, SUSPENDD_ACT_PAUSE, step, 0);
+}
+
+int domain_resume(void *userdata, uint64_t step) {
+        return domain_act(userdata, SUSPENDD_ACT_RESUME, step, 0);
+}
+
+int domain_wake(void *userdata, uint64_t step) {
+        return domain_act(userdata, SUSPENDD_ACT_WAKE, step, 0);
+}
+
+int domain_get_time(void *userdata, uint64_t step) {
+        return domain_act(userdata, SUSPENDD_ACT_GET_TIME, step, 0);
+}
+
+int domain_set_time(void *userdata, uint64_t step, int64_t lead_ns) {
+        return domain_act(userdata, SUSPENDD_ACT_SET_TIME, step, lead_ns);
+}
+
+/* What has not begun is not carried out, but that it shall run again: nobody may be left stopped. */
+static void lane_cancel(Lane *lane, uint64_t step) {
+        ActCall *a = lane->next;
+
+        if (lane->running && lane->running->step == step)
+                act_give_up(lane->running);
+        if (!a || a->step != step)
+                return;
+        if (a->act == SUSPENDD_ACT_RESUME || a->act == SUSPENDD_ACT_WAKE)
+                a->step = 0;
+        else
+                lane->next = act_drop(a);
+}
+
+void domain_cancel(void *userdata, uint64_t step) {
+        Domain *d = userdata;
+
+        lane_cancel(&d->vcpu, step);
+        lane_cancel(&d->agent, step);
+        server_on_calls(d->server);
+}
+
+int domain_store_mode(void *userdata, uint64_t request, const char *mode) {
+        Domain *d = userdata;
+
+        if (d->is_away)
+                return -ENOTCONN;
+        return store_mode(d->host, server_pool(d->server), d->uuid, request, mode);
+}
+
+/* lifetime */
+
+int domain_new(Server *s, DomainFacts *f, Domain **ret) {
+        _cleanup_(domain_freep) Domain *d = calloc(1, sizeof(*d));
+        struct suspendd_machine_info info;
+        int r;
+
+        if (!d)
+                return -ENOMEM;
+        *d = (Domain){ .server = s, .host = server_host(s), .definition = f->definition };
+        list_init(&d->domains);
+        (void) memcpy(d->uuid, f->uuid, sizeof(d->uuid));
+        (void) memcpy(d->uuid_text, f->uuid_text, sizeof(d->uuid_text));
+        d->name = TAKE_PTR(f->name);
+        d->run = TAKE_PTR(f->run);
+        domain_describe(d, &info);
+        r = d->host->machine_add(d->host, d, &info, &d->machine);
+        if (r < 0)
+                return r;
+        *ret = TAKE_PTR(d);
+        return 0;
+}
+
+static void lane_free(Lane *lane) {
+        if (lane->running) {
+                act_give_up(lane->running);
+                lane->running->domain = NULL;
+        }
+        lane->next = act_drop(lane->next);
+}
+
+void domain_end(Domain *d) {
+        domain_tell(d, SUSPENDD_STATE_OTHER, "shut off", 0);
+        domain_free(d);
+}
+
+Domain *domain_free(Domain *d) {
+        struct suspendd_machine *machine;
+
+        if (!d)
+                return NULL;
+        list_unlink(&d->domains);
+        lane_free(&d->vcpu);
+        lane_free(&d->agent);
+        machine = TAKE_PTR(d->machine);
+        if (machine)
+                d->host->machine_remove(machine);
+        free(d->name);
+        free(d->run);
+        free(d->refusal);
+        free(d);
+        return NULL;
+}
+
+void domain_abandon(Domain *d) {
+        d->machine = NULL;
+}
+
+void domain_link(Domain *d, List *head) {
+        list_append(head, &d->domains);
+}
+
+Domain *domain_from_link(List *link) {
+        return LIST_ENTRY(link, Domain, domains);
+}
+
+bool domain_is(const Domain *d, const unsigned char uuid[static VIR_UUID_BUFLEN]) {
+        return memcmp(d->uuid, uuid, sizeof(d->uuid)) == 0;
+}
+
+int64_t domain_read_ns(const Domain *d) {
+        return d->read_ns;
+}
+
+const unsigned char *domain_uuid(const Domain *d) {
+        return d->uuid;
+}
+
+bool *domain_is_dirty(Domain *d) {
+        return &d->is_dirty;
+}
+
+const char *domain_name(const Domain *d) {
+        return d->name;
+}
+
+bool domain_has_agent(const Domain *d) {
+        return d->definition.agent != AGENT_CHANNEL_NONE;
+}

@@ -1,0 +1,435 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include "plugins/libvirt/pool.h"
+#include <errno.h>
+#include <libvirt/virterror.h>
+#include <pthread.h>
+#include "plugins/libvirt/thread.h"
+
+/* max_client_requests of a server, by default. */
+#define CALLS_A_LINK 5
+#define LINKS_MAX 4
+
+static const size_t links_max[CALL_KIND_MAX] = {
+        [CALL_LOOK] = 1,
+        [CALL_VCPU] = LINKS_MAX,
+        [CALL_AGENT] = 3,
+};
+
+/* One connection to the server. */
+typedef struct Link {
+        List closing;
+        virConnectPtr conn; /* NULL while it is being opened */
+        size_t n_busy;
+        bool is_dead;
+} Link;
+
+typedef struct Queue {
+        List calls;
+        size_t n_workers;
+        Link *links[LINKS_MAX];
+        size_t n_wanted; /* links that shall be open */
+} Queue;
+
+struct Pool {
+        unsigned n_refs; /* by the owner, each worker and each call; under the lock */
+        pthread_mutex_t lock;
+        pthread_cond_t opened;
+        Queue queues[CALL_KIND_MAX];
+        bool is_ended;
+        bool is_in_process; /* libvirt's test driver: another connection would be another world */
+        char *uri;
+        Mailbox *mailbox;
+        const PoolOps *ops;
+        void *userdata;
+        size_t n_orphans; /* the loop's alone, as the next */
+        unsigned epoch;
+};
+
+typedef struct Worker {
+        Pool *pool;
+        CallKind kind;
+} Worker;
+
+/* lifetime */
+
+/* Under the lock, which is gone afterwards. */
+static void pool_unref_and_unlock(Pool *p) {
+        bool is_last = --p->n_refs == 0;
+
+        (void) pthread_mutex_unlock(&p->lock);
+        if (!is_last)
+                return;
+        p->ops->release(p->userdata);
+        (void) mailbox_unref(p->mailbox);
+        (void) pthread_cond_destroy(&p->opened);
+        (void) pthread_mutex_destroy(&p->lock);
+        free(p->uri);
+        free(p);
+}
+
+int pool_new(const char *uri, Mailbox *mailbox, const PoolOps *ops, void *userdata, Pool **ret) {
+        Pool *p = calloc(1, sizeof(*p));
+
+        if (!p) {
+                ops->release(userdata);
+                return -ENOMEM;
+        }
+        *p = (Pool){ .n_refs = 1, .ops = ops, .userdata = userdata };
+        (void) pthread_mutex_init(&p->lock, NULL);
+        (void) pthread_cond_init(&p->opened, NULL);
+        for (int k = 0; k < CALL_KIND_MAX; k++)
+                list_init(&p->queues[k].calls);
+        p->mailbox = mailbox_ref(mailbox);
+        p->uri = strdup(uri);
+        if (!p->uri) {
+                (void) pool_free(p);
+                return -ENOMEM;
+        }
+        *ret = p;
+        return 0;
+}
+
+Pool *pool_free(Pool *p) {
+        if (!p)
+                return NULL;
+        pool_hang_up(p);
+        (void) pthread_mutex_lock(&p->lock);
+        p->is_ended = true;
+        for (int k = 0; k < CALL_KIND_MAX; k++)
+                LIST_FOREACH(i, &p->queues[k].calls) {
+                        Call *c = LIST_ENTRY(i, Call, letter.letters);
+
+                        list_unlink(i);
+                        c->ops->free(c);
+                        p->n_refs--;
+                }
+        pool_unref_and_unlock(p);
+        return NULL;
+}
+
+/* connections: closing one asks the server, which may hang, so that is left to threads as well */
+
+static void link_free(Link *l) {
+        if (l->conn)
+                (void) virConnectClose(l->conn);
+        free(l);
+}
+
+static void *run_closer(void *userdata) {
+        List *dead = userdata;
+
+        LIST_FOREACH(i, dead)
+        link_free(LIST_ENTRY(i, Link, closing));
+        free(dead);
+        return NULL;
+}
+
+
+void pool_hang_up(Pool *p) {
+        List *dead = malloc(sizeof(*dead));
+
+        p->epoch++;
+        if (!dead)
+                return;
+        list_init(dead);
+        (void) pthread_mutex_lock(&p->lock);
+        for (int k = 0; k < CALL_KIND_MAX; k++)
+                for (size_t i = 0; i < LINKS_MAX; i++) {
+                        Link *l = TAKE_PTR(p->queues[k].links[i]);
+
+                        if (!l)
+                                continue;
+                        l->is_dead = true;
+                        if (l->n_busy == 0)
+                                list_append(dead, &l->closing);
+                }
+        (void) pthread_mutex_unlock(&p->lock);
+        if (list_is_empty(dead) || thread_start(run_closer, dead, "libvirt-close") < 0)
+                free(dead); /* without a thread they stay open, and that is all */
+}
+
+unsigned pool_epoch(const Pool *p) {
+        return p->epoch;
+}
+
+bool pool_is_alive(Pool *p) {
+        const Link *l;
+        bool is_alive;
+
+        (void) pthread_mutex_lock(&p->lock);
+        l = p->queues[CALL_LOOK].links[0];
+        is_alive = l && l->conn && virConnectIsAlive(l->conn) == 1;
+        (void) pthread_mutex_unlock(&p->lock);
+        return is_alive;
+}
+
+/* Opens a link in an empty slot, with the lock let go of meanwhile. Returns: NULL if it cannot be had. */
+static Link *pool_open(Pool *p, Queue *q, Link **slot) {
+        Link *l = calloc(1, sizeof(*l));
+        virConnectPtr conn;
+
+        if (!l)
+                return NULL;
+        list_init(&l->closing);
+        l->n_busy = 1;
+        *slot = l;
+        (void) pthread_mutex_unlock(&p->lock);
+        conn = virConnectOpen(p->uri);
+        if (conn && q == &p->queues[CALL_LOOK] && p->ops->on_open(conn, p->userdata) < 0) {
+                (void) virConnectClose(conn);
+                conn = NULL;
+        }
+        (void) pthread_mutex_lock(&p->lock);
+        l->conn = conn;
+        if (conn && str_equal(virConnectGetType(conn), "TEST"))
+                p->is_in_process = true;
+        (void) pthread_cond_broadcast(&p->opened);
+        if (conn)
+                return l;
+        if (!l->is_dead)
+                *slot = NULL;
+        free(l);
+        return NULL;
+}
+
+/* The link with the least to do, and a slot for one more. Returns: how many are open or being opened. */
+static size_t queue_survey(Queue *q, size_t max, Link **ret_best, Link ***ret_slot) {
+        size_t n = 0;
+
+        *ret_best = NULL;
+        *ret_slot = NULL;
+        for (size_t i = 0; i < max; i++) {
+                Link *l = q->links[i];
+
+                if (!l) {
+                        *ret_slot = *ret_slot ?: &q->links[i];
+                        continue;
+                }
+                n++;
+                if (l->conn && (!*ret_best || l->n_busy < (*ret_best)->n_busy))
+                        *ret_best = l;
+        }
+        return n;
+}
+
+/* A link for a call of @kind, counted as busy; NULL if none can be had. Under the lock. */
+static Link *pool_link(Pool *p, CallKind kind) {
+        for (;;) {
+                Queue *q = &p->queues[p->is_in_process ? CALL_LOOK : kind];
+                Link *best, **slot;
+                size_t n;
+
+                n = queue_survey(q, links_max[q - p->queues], &best, &slot);
+                if (slot && !p->is_ended && (n < q->n_wanted || !best || best->n_busy >= CALLS_A_LINK))
+                        return pool_open(p, q, slot);
+                if (best) {
+                        best->n_busy++;
+                        return best;
+                }
+                if (p->is_ended)
+                        return NULL;
+                (void) pthread_cond_wait(&p->opened, &p->lock);
+        }
+}
+
+static void pool_unlink(Pool *p, Link *l) {
+        if (--l->n_busy > 0 || !l->is_dead)
+                return;
+        (void) pthread_mutex_unlock(&p->lock);
+        link_free(l);
+        (void) pthread_mutex_lock(&p->lock);
+}
+
+/* calls */
+
+void call_init(Call *c, const CallOps *ops, CallKind kind) {
+        *c = (Call){ .ops = ops, .kind = kind };
+        list_init(&c->letter.letters);
+}
+
+void call_fail(Call *c, virConnectPtr conn) {
+        virErrorPtr e = virGetLastError();
+        int code = e ? e->code : VIR_ERR_INTERNAL_ERROR;
+
+        (void) snprintf(c->why, sizeof(c->why), "%s", e && e->message ? e->message : "unknown error");
+        if (!conn || virConnectIsAlive(conn) != 1)
+                c->error = -ECONNRESET;
+        else if (code == VIR_ERR_NO_DOMAIN)
+                c->error = -ESRCH;
+        else if (code == VIR_ERR_OPERATION_TIMEOUT)
+                c->error = -EBUSY;
+        else if (code == VIR_ERR_AGENT_UNRESPONSIVE)
+                c->error = -ENOTCONN;
+        else if (code == VIR_ERR_NO_SUPPORT || code == VIR_ERR_OPERATION_UNSUPPORTED ||
+                 code == VIR_ERR_ARGUMENT_UNSUPPORTED || code == VIR_ERR_CONFIG_UNSUPPORTED)
+                c->error = -EOPNOTSUPP;
+        else
+                c->error = -EIO;
+}
+
+/* Frees @c, and the pool with it if that has ended. */
+static void call_end(Call *c) {
+        Pool *p = c->pool;
+
+        c->ops->free(c);
+        (void) pthread_mutex_lock(&p->lock);
+        pool_unref_and_unlock(p);
+}
+
+static void call_deliver(Letter *l) {
+        Call *c = LIST_ENTRY(l, Call, letter);
+        bool is_ended;
+
+        if (c->is_counted)
+                c->pool->n_orphans--;
+        (void) pthread_mutex_lock(&c->pool->lock);
+        is_ended = c->pool->is_ended;
+        (void) pthread_mutex_unlock(&c->pool->lock);
+        if (!is_ended)
+                c->ops->done(c);
+        call_end(c);
+}
+
+static void call_drop(Letter *l) {
+        call_end(LIST_ENTRY(l, Call, letter));
+}
+
+static Call *queue_take(Queue *q) {
+        Call *c;
+
+        if (list_is_empty(&q->calls))
+                return NULL;
+        c = LIST_ENTRY(q->calls.next, Call, letter.letters);
+        list_unlink(&c->letter.letters);
+        return c;
+}
+
+/* With the lock let go of meanwhile. */
+static void worker_run(Pool *p, Call *c, Link *l) {
+        (void) pthread_mutex_unlock(&p->lock);
+        atomic_store(&c->has_begun, true);
+        if (!l)
+                call_fail(c, NULL);
+        if (atomic_load(&c->is_given_up))
+                c->error = -ECANCELED;
+        else
+                c->ops->run(c, l ? l->conn : NULL);
+        (void) pthread_mutex_lock(&p->lock);
+        if (l)
+                pool_unlink(p, l);
+        (void) pthread_mutex_unlock(&p->lock);
+        mailbox_post(p->mailbox, &c->letter);
+        (void) pthread_mutex_lock(&p->lock);
+}
+
+static void *worker_main(void *userdata) {
+        Worker w = *(Worker *) userdata;
+        Queue *q = &w.pool->queues[w.kind];
+        Call *c;
+
+        free(userdata);
+        (void) pthread_mutex_lock(&w.pool->lock);
+        while ((c = queue_take(q)))
+                worker_run(w.pool, c, pool_link(w.pool, w.kind));
+        q->n_workers--;
+        pool_unref_and_unlock(w.pool);
+        return NULL;
+}
+
+/* Under the lock. */
+static int pool_start_worker(Pool *p, CallKind kind) {
+        Worker *w = malloc(sizeof(*w));
+        int r;
+
+        if (!w)
+                return -ENOMEM;
+        *w = (Worker){ .pool = p, .kind = kind };
+        r = thread_start(worker_main, w, "libvirt-call");
+        if (r < 0) {
+                free(w);
+                return r;
+        }
+        p->n_refs++;
+        p->queues[kind].n_workers++;
+        return 0;
+}
+
+static void queue_insert(Queue *q, Call *c) {
+        List *before = &q->calls;
+
+        /* Those that go last stand together at the end. */
+        while (!c->is_last && before->prev != &q->calls &&
+               LIST_ENTRY(before->prev, Call, letter.letters)->is_last)
+                before = before->prev;
+        list_append(before, &c->letter.letters);
+}
+
+int pool_submit(Pool *p, Call *c) {
+        Queue *q = &p->queues[c->kind];
+        size_t max = links_max[c->kind] * CALLS_A_LINK;
+        int r = 0;
+
+        c->pool = p;
+        c->epoch = p->epoch;
+        c->letter.deliver = call_deliver;
+        c->letter.drop = call_drop;
+        (void) pthread_mutex_lock(&p->lock);
+        queue_insert(q, c);
+        /* One worker more: those under way may hang. */
+        if (q->n_workers < max)
+                r = pool_start_worker(p, c->kind);
+        if (r < 0 && q->n_workers > 0)
+                r = 0;
+        if (r < 0)
+                list_unlink(&c->letter.letters);
+        else
+                p->n_refs++;
+        (void) pthread_mutex_unlock(&p->lock);
+        return r;
+}
+
+void call_give_up(Call *c) {
+        atomic_store(&c->is_given_up, true);
+        if (c->is_counted || !atomic_load(&c->has_begun))
+                return;
+        c->is_counted = true;
+        c->pool->n_orphans++;
+}
+
+size_t pool_n_orphans(const Pool *p) {
+        return p->n_orphans;
+}
+
+/* opening links before they are needed */
+
+static void nothing_run(Call *c _unused_, virConnectPtr conn _unused_) {
+}
+
+static void nothing_done(Call *c _unused_) {
+}
+
+static void nothing_free(Call *c) {
+        free(c);
+}
+
+void pool_prepare(Pool *p, CallKind kind, size_t n) {
+        static const CallOps nothing_ops = {
+                .run = nothing_run, .done = nothing_done, .free = nothing_free
+        };
+        size_t n_wanted = MIN((n + CALLS_A_LINK - 1) / CALLS_A_LINK, links_max[kind]);
+        size_t n_before;
+
+        (void) pthread_mutex_lock(&p->lock);
+        n_before = p->queues[kind].n_wanted;
+        p->queues[kind].n_wanted = n_wanted;
+        (void) pthread_mutex_unlock(&p->lock);
+        for (size_t i = n_before; i < n_wanted; i++) {
+                Call *c = malloc(sizeof(*c));
+
+                if (!c)
+                        return;
+                call_init(c, &nothing_ops, kind);
+                if (pool_submit(p, c) < 0)
+                        free(c);
+        }
+}

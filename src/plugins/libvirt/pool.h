@@ -1,0 +1,99 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#pragma once
+
+/*
+ * Call Pool
+ *
+ * libvirt's blocking calls to one server, made on threads. A Call is a piece of work with a connection
+ * of its kind; it is carried out by a worker and comes back to the loop through the mailbox. Workers
+ * end when there is nothing left to do: an idle host has none.
+ *
+ * A server carries out five calls of one connection at a time and lets the others wait, so each kind
+ * has as many connections as it needs, and those that hung guests may keep busy are not those by which
+ * machines are stopped. All agents together get 15 of the 20 workers that a server has by default.
+ *
+ * A Pool is owned by a Server on the loop; workers hold references and outlive it where a call hangs.
+ */
+
+#include <libvirt/libvirt.h>
+#include <stdatomic.h>
+#include "plugins/libvirt/mailbox.h"
+
+typedef enum CallKind {
+        CALL_LOOK,  /* asks for states and definitions; its one connection brings the events */
+        CALL_VCPU,  /* stops vCPUs and lets them run */
+        CALL_AGENT, /* speaks to a guest, which may never answer */
+        CALL_KIND_MAX,
+} CallKind;
+
+typedef struct Call Call;
+typedef struct Pool Pool;
+
+typedef struct CallOps {
+        /* On a worker. @conn is borrowed; NULL if there is none, then call_fail() has been called. */
+        void (*run)(Call *c, virConnectPtr conn);
+        void (*done)(Call *c); /* on the loop */
+        void (*free)(Call *c); /* after done(), or instead of it when the pool has ended; any thread */
+} CallOps;
+
+/* To be embedded at the head of what the call works on. */
+struct Call {
+        Letter letter;
+        const CallOps *ops;
+        Pool *pool;
+        CallKind kind;
+        bool is_last;            /* behind all others of its kind: its guest did not answer before */
+        atomic_bool is_given_up; /* nobody waits for it any more */
+        atomic_bool has_begun;
+        unsigned epoch;  /* of the connections that it was handed over to */
+        bool is_counted; /* among the orphans */
+        int error;       /* 0; a negative errno of call_fail() */
+        char why[160];   /* the error in libvirt's words */
+};
+
+/* Both on a worker, the second one when nothing more comes from any. */
+typedef struct PoolOps {
+        /* The connection of CALL_LOOK has been opened: subscribes to its events. Negative: it is no use. */
+        int (*on_open)(virConnectPtr conn, void *userdata);
+        void (*release)(void *userdata);
+} PoolOps;
+
+/* lifetime */
+
+/* Takes over @userdata, also where it fails. Returns: 0; -ENOMEM. */
+int pool_new(const char *uri, Mailbox *mailbox, const PoolOps *ops, void *userdata, Pool **ret);
+
+/* Ends it: calls that wait are freed, those under way when they return. NULL is taken. */
+Pool *pool_free(Pool *p);
+
+DEFINE_CLEANUP(Pool *, pool_free);
+
+/* connections */
+
+/* Has @n machines' calls of @kind served without opening one first, as far as there may be so many. */
+void pool_prepare(Pool *p, CallKind kind, size_t n);
+
+/* The server has gone: what was opened is closed, and opened anew for the next call. */
+void pool_hang_up(Pool *p);
+
+/* How often that was: a call of an earlier epoch that comes back without its connection is no news. */
+unsigned pool_epoch(const Pool *p);
+
+/* Whether the connection that brings the events stands, as far as is known here. */
+bool pool_is_alive(Pool *p);
+
+/* calls */
+
+void call_init(Call *c, const CallOps *ops, CallKind kind);
+
+/* Hands over @c. Returns: 0; -EAGAIN if no thread can be had, @c stays the caller's. */
+int pool_submit(Pool *p, Call *c);
+
+/* Nobody waits for @c any more; one under way counts as an orphan until it returns. Loop only. */
+void call_give_up(Call *c);
+
+/* How many calls are under way for which nobody waits. */
+size_t pool_n_orphans(const Pool *p);
+
+/* Notes libvirt's last error of this thread, and whether the connection is why; on a worker. */
+void call_fail(Call *c, virConnectPtr conn);

@@ -1,0 +1,153 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include "plugins/libvirt/server-calls.h"
+#include <errno.h>
+#include <libvirt/virterror.h>
+#include <time.h>
+#include "common/clock-sample.h"
+
+/* Returns: 0, also if it is gone; -1 with libvirt's error. */
+static int find(virDomainPtr dom, bool with_facts, const char *state_directory, Found *ret) {
+        int r = look_at_state(dom, &ret->reading);
+
+        if (r < 0 || ret->reading.is_gone || !with_facts)
+                return r;
+        /* One that ends between the two questions is gone, and will be told of. */
+        (void) look_at_facts(dom, state_directory, &ret->facts);
+        return 0;
+}
+
+/* one domain */
+
+static void look_run(Call *c, virConnectPtr conn) {
+        LookCall *l = LIST_ENTRY(c, LookCall, call);
+        virDomainPtr dom;
+        virErrorPtr e;
+
+        if (!conn)
+                return;
+        dom = virDomainLookupByUUID(conn, l->uuid);
+        e = dom ? NULL : virGetLastError();
+        if (e && e->code == VIR_ERR_NO_DOMAIN)
+                l->found.reading = (Reading){ .asked_ns = clock_now_ns(CLOCK_MONOTONIC), .is_gone = true };
+        else if (!dom || find(dom, l->with_facts, l->state_directory, &l->found) < 0)
+                call_fail(c, conn);
+        if (dom)
+                (void) virDomainFree(dom);
+}
+
+static void look_on_done(Call *c) {
+        LookCall *l = LIST_ENTRY(c, LookCall, call);
+
+        l->fn(l->userdata, l);
+}
+
+static void look_free(Call *c) {
+        LookCall *l = LIST_ENTRY(c, LookCall, call);
+
+        domain_facts_done(&l->found.facts);
+        free(l->state_directory);
+        free(l);
+}
+
+LookCall *look_call_new(const unsigned char *uuid, bool with_facts, const char *state_directory) {
+        static const CallOps ops = { .run = look_run, .done = look_on_done, .free = look_free };
+        LookCall *l = calloc(1, sizeof(*l));
+
+        if (!l)
+                return NULL;
+        call_init(&l->call, &ops, CALL_LOOK);
+        (void) memcpy(l->uuid, uuid, sizeof(l->uuid));
+        l->with_facts = with_facts;
+        if (str_replace(&l->state_directory, state_directory) < 0) {
+                look_free(&l->call);
+                return NULL;
+        }
+        return l;
+}
+
+/* all that run */
+
+static void describe_vmm(ListCall *l, virConnectPtr conn) {
+        const char *type = virConnectGetType(conn);
+        unsigned long vmm = 0, libvirt = 0;
+
+        l->is_qemu = str_equal(type, "QEMU");
+        (void) virConnectGetVersion(conn, &vmm);
+        (void) virConnectGetLibVersion(conn, &libvirt);
+        (void) snprintf(l->vmm,
+                        sizeof(l->vmm),
+                        "%s %lu.%lu.%lu by libvirt %lu.%lu.%lu",
+                        type ?: "VMM",
+                        vmm / 1000000,
+                        vmm / 1000 % 1000,
+                        vmm % 1000,
+                        libvirt / 1000000,
+                        libvirt / 1000 % 1000,
+                        libvirt % 1000);
+}
+
+/* One domain that cannot be asked is left out; without the connection there are no others either. */
+static void list_fail(ListCall *l, virConnectPtr conn) {
+        call_fail(&l->call, conn);
+        if (l->call.error != -ECONNRESET)
+                l->call.error = 0;
+}
+
+static void list_run(Call *c, virConnectPtr conn) {
+        ListCall *l = LIST_ENTRY(c, ListCall, call);
+        virDomainPtr *doms;
+        int n;
+
+        if (!conn)
+                return;
+        l->asked_ns = clock_now_ns(CLOCK_MONOTONIC);
+        describe_vmm(l, conn);
+        n = virConnectListAllDomains(conn, &doms, VIR_CONNECT_LIST_DOMAINS_ACTIVE);
+        if (n < 0) {
+                call_fail(c, conn);
+                return;
+        }
+        l->found = calloc((size_t) n + 1, sizeof(*l->found));
+        for (int i = 0; i < n; i++) {
+                Found *f = l->found ? &l->found[l->n_found] : NULL;
+
+                if (f && c->error == 0 && find(doms[i], true, l->state_directory, f) < 0)
+                        list_fail(l, conn);
+                if (f && f->facts.name)
+                        l->n_found++;
+                (void) virDomainFree(doms[i]);
+        }
+        if (!l->found)
+                c->error = -ENOMEM;
+        free(doms);
+}
+
+static void list_on_done(Call *c) {
+        ListCall *l = LIST_ENTRY(c, ListCall, call);
+
+        l->fn(l->userdata, l);
+}
+
+static void list_free(Call *c) {
+        ListCall *l = LIST_ENTRY(c, ListCall, call);
+
+        for (size_t i = 0; i < l->n_found; i++)
+                domain_facts_done(&l->found[i].facts);
+        free(l->found);
+        free(l->state_directory);
+        free(l);
+}
+
+ListCall *list_call_new(const char *state_directory) {
+        static const CallOps ops = { .run = list_run, .done = list_on_done, .free = list_free };
+        ListCall *l = calloc(1, sizeof(*l));
+
+        if (!l)
+                return NULL;
+        call_init(&l->call, &ops, CALL_LOOK);
+        if (str_replace(&l->state_directory, state_directory) < 0) {
+                list_free(&l->call);
+                return NULL;
+        }
+        return l;
+}

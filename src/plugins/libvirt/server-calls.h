@@ -1,0 +1,43 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#pragma once
+
+/*
+ * Server's Calls
+ *
+ * What a server is asked about: one domain, or all that run. Blocking, so calls of the pool.
+ */
+
+#include "plugins/libvirt/look.h"
+#include "plugins/libvirt/pool.h"
+
+/* A domain as one look has found it. */
+typedef struct Found {
+        Reading reading;
+        DomainFacts facts; /* without a name: they were not asked for, or could not be had */
+} Found;
+
+typedef struct LookCall {
+        Call call;
+        unsigned char uuid[VIR_UUID_BUFLEN];
+        bool with_facts;
+        char *state_directory;
+        Found found;
+        void (*fn)(void *userdata, struct LookCall *c);
+        void *userdata;
+} LookCall;
+
+typedef struct ListCall {
+        Call call;
+        char *state_directory;
+        int64_t asked_ns; /* CLOCK_MONOTONIC: what came later is not in it */
+        Found *found;
+        size_t n_found;
+        bool is_qemu;  /* has agents */
+        char vmm[64];  /* "QEMU 7.2.22 by libvirt 9.0.0" */
+        void (*fn)(void *userdata, struct ListCall *c);
+        void *userdata;
+} ListCall;
+
+/* Returns: NULL without memory; to be submitted. @state_directory as in look_at_facts(), copied. */
+LookCall *look_call_new(const unsigned char *uuid, bool with_facts, const char *state_directory);
+ListCall *list_call_new(const char *state_directory);

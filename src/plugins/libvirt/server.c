@@ -1,0 +1,476 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include "plugins/libvirt/server.h"
+#include <errno.h>
+#include <syslog.h>
+#include "common/time-util.h"
+#include "plugins/libvirt/presence.h"
+#include "plugins/libvirt/server-calls.h"
+#include "plugins/libvirt/subscription.h"
+
+#define RETRY_MIN_USEC (50 * USEC_PER_MSEC)
+#define RETRY_MAX_USEC (5 * USEC_PER_SEC)
+/* How long a connection without domains is kept: they come and go together. */
+#define LINGER_USEC (2 * USEC_PER_SEC)
+#define LATER_USEC (100 * USEC_PER_MSEC)
+
+struct Server {
+        List servers;
+        const struct suspendd_host *host;
+        Mailbox *mailbox;
+        char *uri;
+        const ServerOps *ops;
+        void *userdata;
+
+        Presence *presence;
+        Subscription *subscription;
+        Pool *pool;
+        sd_event_source *timer; /* to look round again, or to hang up */
+        sd_event_source *later; /* to look at those that are dirty */
+        uint64_t retry_usec;
+
+        List domains;
+        size_t n_domains;
+        char vmm[64];
+        char why[160]; /* it cannot be connected to, in libvirt's words */
+        bool is_qemu;
+        bool is_up, is_settled, is_listing, shall_list_again;
+};
+
+/* small things */
+
+static void server_settle(Server *s) {
+        if (s->is_settled)
+                return;
+        s->is_settled = true;
+        s->ops->on_settled(s->userdata);
+}
+
+static Domain *server_find(const Server *s, const unsigned char *uuid) {
+        LIST_FOREACH(i, &((Server *) s)->domains)
+        if (domain_is(domain_from_link(i), uuid))
+                return domain_from_link(i);
+        return NULL;
+}
+
+static int server_arm(
+                Server *s, sd_event_source **timer, uint64_t usec, sd_event_time_handler_t fn, const char *name) {
+        int r;
+
+        *timer = sd_event_source_disable_unref(*timer);
+        r = sd_event_add_time_relative(s->host->event, timer, CLOCK_MONOTONIC, usec, 1, fn, s);
+        if (r >= 0)
+                (void) sd_event_source_set_description(*timer, name);
+        return r;
+}
+
+static int server_on_timer(sd_event_source *source _unused_, uint64_t usec _unused_, void *userdata) {
+        Server *s = userdata;
+
+        s->timer = sd_event_source_disable_unref(s->timer);
+        server_look_round(s);
+        return 0;
+}
+
+static void server_retry(Server *s) {
+        s->retry_usec = s->retry_usec == 0 ? RETRY_MIN_USEC : MIN(s->retry_usec * 2, RETRY_MAX_USEC);
+        (void) server_arm(s, &s->timer, s->retry_usec, server_on_timer, "libvirt-retry");
+}
+
+/* domains */
+
+static void server_prepare(Server *s) {
+        size_t n_agents = 0;
+
+        LIST_FOREACH(i, &s->domains)
+        n_agents += domain_has_agent(domain_from_link(i));
+        pool_prepare(s->pool, CALL_VCPU, s->n_domains);
+        pool_prepare(s->pool, CALL_AGENT, s->is_qemu ? n_agents : 0);
+}
+
+static void server_end_domain(Server *s, Domain *d) {
+        s->n_domains--;
+        domain_end(d);
+}
+
+static Domain *server_add(Server *s, DomainFacts *f) {
+        Domain *d;
+        int r;
+
+        r = domain_new(s, f, &d);
+        if (r < 0) {
+                s->host->log(s->host,
+                             r == -EEXIST ? LOG_INFO : LOG_WARNING,
+                             NULL,
+                             "A domain of %s is left out: %s",
+                             s->uri,
+                             r == -EEXIST ? "it is known already" : strerror(-r));
+                return NULL;
+        }
+        domain_link(d, &s->domains);
+        s->n_domains++;
+        return d;
+}
+
+/* Takes over what a look with facts has found. */
+static void server_meet(Server *s, Found *f) {
+        Domain *d = server_find(s, f->facts.uuid);
+
+        if (d && domain_is_other_run(d, f->facts.run)) {
+                server_end_domain(s, d);
+                d = NULL;
+        }
+        if (d)
+                domain_know(d, &f->facts);
+        else
+                d = server_add(s, &f->facts);
+        if (!d)
+                return;
+        domain_see(d, &f->reading);
+        domain_find(d);
+}
+
+/* up and down */
+
+/* Nothing runs there, as far as is known: neither connected nor tried, until something comes. */
+static void server_rest(Server *s) {
+        s->retry_usec = 0;
+        s->why[0] = 0;
+        presence_watch(s->presence, true);
+        server_settle(s);
+        s->ops->on_trouble(s->userdata);
+}
+
+static void server_hang_up(Server *s) {
+        s->is_up = false;
+        pool_hang_up(s->pool);
+}
+
+static void server_go_down(Server *s, const char *why) {
+        bool was_up = s->is_up;
+
+        (void) snprintf(s->why, sizeof(s->why), "%s", why);
+        server_hang_up(s);
+        if (was_up)
+                s->retry_usec = 0;
+        LIST_FOREACH(i, &s->domains)
+        domain_lose(domain_from_link(i));
+        presence_watch(s->presence, true);
+        server_retry(s);
+        server_settle(s);
+        s->ops->on_trouble(s->userdata);
+}
+
+static void server_come_up(Server *s, const ListCall *l) {
+        s->is_qemu = l->is_qemu;
+        (void) memcpy(s->vmm, l->vmm, sizeof(s->vmm));
+        if (s->is_up)
+                return;
+        s->is_up = true;
+        s->retry_usec = 0;
+        s->why[0] = 0;
+        presence_watch(s->presence, false);
+        s->host->log(s->host, LOG_INFO, NULL, "Connected to %s (%s)", s->uri, s->vmm);
+}
+
+/* asking for all */
+
+/* Those that were not found, though they were known before it was asked. */
+static void server_weed(Server *s, const ListCall *l) {
+        LIST_FOREACH(i, &s->domains) {
+                Domain *d = domain_from_link(i);
+                bool is_found = domain_read_ns(d) >= l->asked_ns;
+
+                for (size_t k = 0; !is_found && k < l->n_found; k++)
+                        is_found = domain_is(d, l->found[k].facts.uuid);
+                if (!is_found)
+                        server_end_domain(s, d);
+        }
+}
+
+static void server_list(Server *s);
+
+static void server_on_list(void *userdata, ListCall *l) {
+        Server *s = userdata;
+
+        s->is_listing = false;
+        if (l->call.error < 0) {
+                server_go_down(s, l->call.why);
+                return;
+        }
+        server_come_up(s, l);
+        server_weed(s, l);
+        for (size_t i = 0; i < l->n_found; i++)
+                server_meet(s, &l->found[i]);
+        server_prepare(s);
+        server_settle(s);
+        s->ops->on_trouble(s->userdata);
+        if (s->n_domains == 0)
+                (void) server_arm(s, &s->timer, LINGER_USEC, server_on_timer, "libvirt-linger");
+        if (TAKE(s->shall_list_again, false))
+                server_list(s);
+}
+
+static void server_list(Server *s) {
+        ListCall *l;
+
+        if (s->is_listing) {
+                s->shall_list_again = true;
+                return;
+        }
+        l = list_call_new(presence_state_directory(s->presence));
+        if (!l) {
+                server_retry(s);
+                return;
+        }
+        l->fn = server_on_list;
+        l->userdata = s;
+        s->is_listing = pool_submit(s->pool, &l->call) >= 0;
+        if (s->is_listing)
+                return;
+        l->call.ops->free(&l->call);
+        server_retry(s);
+}
+
+void server_look_round(Server *s) {
+        bool is_there = presence_has_machines(s->presence);
+
+        LIST_FOREACH(i, &s->domains)
+        if (!s->is_up && domain_has_ended(domain_from_link(i)))
+                server_end_domain(s, domain_from_link(i));
+        if (s->is_up && (is_there || s->n_domains > 0)) {
+                server_list(s);
+        } else if (s->is_up) {
+                server_hang_up(s);
+                server_rest(s);
+        } else if (is_there && presence_has_server(s->presence)) {
+                server_list(s);
+        } else if (s->n_domains > 0) {
+                server_retry(s);
+        } else
+                server_rest(s);
+}
+
+/* looking at one */
+
+static void server_on_look(void *userdata, LookCall *l) {
+        Server *s = userdata;
+        Domain *d = server_find(s, l->uuid);
+
+        if (l->call.error == -ECONNRESET)
+                server_on_break(s, &l->call);
+        if (l->call.error < 0)
+                return;
+        if (l->found.facts.name) {
+                server_meet(s, &l->found);
+                server_prepare(s);
+        } else if (d && l->found.reading.is_gone) {
+                server_end_domain(s, d);
+                if (s->n_domains == 0)
+                        (void) server_arm(s, &s->timer, LINGER_USEC, server_on_timer, "libvirt-linger");
+        } else if (d)
+                domain_see(d, &l->found.reading);
+}
+
+void server_look(Server *s, const unsigned char *uuid, bool with_facts) {
+        LookCall *l;
+
+        if (!s->is_up)
+                return;
+        l = look_call_new(uuid, with_facts, presence_state_directory(s->presence));
+        if (!l)
+                return;
+        l->fn = server_on_look;
+        l->userdata = s;
+        if (pool_submit(s->pool, &l->call) < 0)
+                l->call.ops->free(&l->call);
+}
+
+static int server_on_later(sd_event_source *source _unused_, uint64_t usec _unused_, void *userdata) {
+        Server *s = userdata;
+
+        s->later = sd_event_source_disable_unref(s->later);
+        LIST_FOREACH(i, &s->domains) {
+                Domain *d = domain_from_link(i);
+
+                if (TAKE(*domain_is_dirty(d), false))
+                        server_look(s, domain_uuid(d), false);
+        }
+        return 0;
+}
+
+void server_look_later(Server *s, Domain *d) {
+        *domain_is_dirty(d) = true;
+        if (!s->later)
+                (void) server_arm(s, &s->later, LATER_USEC, server_on_later, "libvirt-later");
+}
+
+/* what it tells */
+
+static void server_on_news(void *userdata, NewsKind kind, const unsigned char *uuid, int64_t at_ns) {
+        Server *s = userdata;
+        Domain *d = server_find(s, uuid);
+
+        if (kind == NEWS_CLOSED) {
+                if (s->is_up && !pool_is_alive(s->pool))
+                        server_go_down(s, "libvirt has closed the connection");
+                return;
+        }
+        if (kind != NEWS_STATE || !d) {
+                server_look(s, uuid, true);
+                return;
+        }
+        switch (domain_on_event(d, at_ns)) {
+        case EVENT_IS_NEWS:
+                server_look(s, uuid, false);
+                break;
+        case EVENT_IS_ECHO:
+                server_look_later(s, d);
+                break;
+        default:
+                break;
+        }
+}
+
+void server_on_break(Server *s, const Call *c) {
+        if (s->is_up && c->epoch == pool_epoch(s->pool))
+                server_go_down(s, c->why);
+}
+
+void server_on_calls(Server *s) {
+        s->ops->on_trouble(s->userdata);
+}
+
+bool server_trouble(const Server *s, char *buf, size_t size) {
+        size_t n_orphans = pool_n_orphans(s->pool);
+
+        if (!s->is_up && s->why[0] && (s->n_domains > 0 || !presence_can_tell(s->presence)))
+                (void) snprintf(buf,
+                                size,
+                                "%s is out of reach with %zu machines: %s",
+                                s->uri,
+                                s->n_domains,
+                                s->why);
+        else if (!s->is_up && s->why[0])
+                (void) snprintf(buf, size, "%s cannot be connected to: %s", s->uri, s->why);
+        else if (n_orphans > 0)
+                (void) snprintf(buf, size, "%s owes %zu answers that nobody waits for", s->uri, n_orphans);
+        else
+                return false;
+        return true;
+}
+
+/* lifetime */
+
+static void server_on_presence(void *userdata) {
+        Server *s = userdata;
+
+        /* What has come shall not wait for the next try. */
+        if (!s->is_up && !s->is_listing)
+                server_look_round(s);
+}
+
+static int pool_on_open(virConnectPtr conn, void *userdata) {
+        return subscription_open(userdata, conn);
+}
+
+static void pool_release(void *userdata) {
+        (void) subscription_unref(userdata);
+}
+
+int server_new(const struct suspendd_host *host,
+               Mailbox *mailbox,
+               const char *uri,
+               const ServerOps *ops,
+               void *userdata,
+               Server **ret) {
+        static const PoolOps pool_ops = { .on_open = pool_on_open, .release = pool_release };
+        _cleanup_(server_freep) Server *s = calloc(1, sizeof(*s));
+        int r;
+
+        if (!s)
+                return -ENOMEM;
+        *s = (Server){ .host = host, .ops = ops, .userdata = userdata };
+        list_init(&s->servers);
+        list_init(&s->domains);
+        s->mailbox = mailbox_ref(mailbox);
+        s->uri = strdup(uri);
+        if (!s->uri)
+                return -ENOMEM;
+        r = presence_new(host->event, uri, server_on_presence, s, &s->presence);
+        if (r >= 0)
+                r = subscription_new(mailbox, server_on_news, s, &s->subscription);
+        if (r >= 0)
+                r = pool_new(uri, mailbox, &pool_ops, subscription_ref(s->subscription), &s->pool);
+        if (r < 0)
+                return r;
+        *ret = TAKE_PTR(s);
+        return 0;
+}
+
+Server *server_free(Server *s) {
+        if (!s)
+                return NULL;
+        list_unlink(&s->servers);
+        LIST_FOREACH(i, &s->domains) {
+                domain_lose(domain_from_link(i));
+                domain_free(domain_from_link(i));
+        }
+        if (s->subscription)
+                subscription_end(s->subscription);
+        (void) subscription_unref(s->subscription);
+        pool_free(s->pool);
+        presence_free(s->presence);
+        sd_event_source_disable_unref(s->timer);
+        sd_event_source_disable_unref(s->later);
+        (void) mailbox_unref(s->mailbox);
+        free(s->uri);
+        free(s);
+        return NULL;
+}
+
+void server_abandon(Server *s) {
+        LIST_FOREACH(i, &s->domains)
+        domain_abandon(domain_from_link(i));
+}
+
+void server_link(Server *s, List *head) {
+        list_append(head, &s->servers);
+}
+
+void server_unlink(Server *s) {
+        list_unlink(&s->servers);
+}
+
+Server *server_from_link(List *link) {
+        return LIST_ENTRY(link, Server, servers);
+}
+
+bool server_is_settled(const Server *s) {
+        return s->is_settled;
+}
+
+/* for its domains */
+
+const struct suspendd_host *server_host(const Server *s) {
+        return s->host;
+}
+
+Mailbox *server_mailbox(const Server *s) {
+        return s->mailbox;
+}
+
+Pool *server_pool(const Server *s) {
+        return s->pool;
+}
+
+const char *server_uri(const Server *s) {
+        return s->uri;
+}
+
+const char *server_vmm(const Server *s) {
+        return s->vmm;
+}
+
+bool server_can_agents(const Server *s) {
+        return s->is_qemu;
+}

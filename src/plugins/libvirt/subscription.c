@@ -1,0 +1,162 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include "plugins/libvirt/subscription.h"
+#include <errno.h>
+#include <stdatomic.h>
+#include <time.h>
+#include "common/clock-sample.h"
+
+struct Subscription {
+        atomic_uint n_refs;
+        Mailbox *mailbox;
+        SubscriptionFn fn; /* the loop's alone, as the next; NULL once ended */
+        void *userdata;
+};
+
+typedef struct News {
+        Letter letter;
+        Subscription *subscription;
+        NewsKind kind;
+        unsigned char uuid[VIR_UUID_BUFLEN];
+        int64_t at_ns;
+} News;
+
+/* what comes out on the loop */
+
+static void news_drop(Letter *l) {
+        News *n = LIST_ENTRY(l, News, letter);
+
+        (void) subscription_unref(n->subscription);
+        free(n);
+}
+
+static void news_deliver(Letter *l) {
+        News *n = LIST_ENTRY(l, News, letter);
+        Subscription *s = n->subscription;
+
+        if (s->fn)
+                s->fn(s->userdata, n->kind, n->uuid, n->at_ns);
+        news_drop(l);
+}
+
+/* what libvirt calls, on its own thread */
+
+static void subscription_tell(Subscription *s, NewsKind kind, virDomainPtr dom) {
+        News *n = calloc(1, sizeof(*n));
+
+        /* Without memory one more look would not do either. */
+        if (!n)
+                return;
+        *n = (News){
+                .letter = { .deliver = news_deliver, .drop = news_drop },
+                .subscription = subscription_ref(s),
+                .kind = kind,
+                .at_ns = clock_now_ns(CLOCK_MONOTONIC),
+        };
+        list_init(&n->letter.letters);
+        if (dom)
+                (void) virDomainGetUUID(dom, n->uuid);
+        mailbox_post(s->mailbox, &n->letter);
+}
+
+static int on_lifecycle(
+                virConnectPtr conn _unused_, virDomainPtr dom, int event, int detail, void *userdata) {
+        bool is_run = (event == VIR_DOMAIN_EVENT_STARTED && detail != VIR_DOMAIN_EVENT_STARTED_WAKEUP) ||
+                      event == VIR_DOMAIN_EVENT_STOPPED;
+
+        subscription_tell(userdata, is_run ? NEWS_RUN : NEWS_STATE, dom);
+        return 0;
+}
+
+static void on_agent(
+                virConnectPtr conn _unused_,
+                virDomainPtr dom,
+                int state _unused_,
+                int reason _unused_,
+                void *userdata) {
+        subscription_tell(userdata, NEWS_DEFINITION, dom);
+}
+
+static void on_metadata(
+                virConnectPtr conn _unused_,
+                virDomainPtr dom,
+                int type _unused_,
+                const char *uri _unused_,
+                void *userdata) {
+        subscription_tell(userdata, NEWS_DEFINITION, dom);
+}
+
+/* DEVICE_ADDED and DEVICE_REMOVED look the same. */
+static void on_device(
+                virConnectPtr conn _unused_, virDomainPtr dom, const char *alias _unused_, void *userdata) {
+        subscription_tell(userdata, NEWS_DEFINITION, dom);
+}
+
+static void on_close(virConnectPtr conn _unused_, int reason, void *userdata) {
+        if (reason != VIR_CONNECT_CLOSE_REASON_CLIENT)
+                subscription_tell(userdata, NEWS_CLOSED, NULL);
+}
+
+static void on_free(void *userdata) {
+        (void) subscription_unref(userdata);
+}
+
+/* Events that a driver does not have are none of its domains' either. */
+static void subscribe(Subscription *s, virConnectPtr conn, int event, virConnectDomainEventGenericCallback fn) {
+        if (virConnectDomainEventRegisterAny(conn, NULL, event, fn, subscription_ref(s), on_free) < 0)
+                (void) subscription_unref(s);
+}
+
+int subscription_open(Subscription *s, virConnectPtr conn) {
+        if (virConnectRegisterCloseCallback(conn, on_close, subscription_ref(s), on_free) < 0)
+                (void) subscription_unref(s);
+        subscribe(s,
+                  conn,
+                  VIR_DOMAIN_EVENT_ID_AGENT_LIFECYCLE,
+                  VIR_DOMAIN_EVENT_CALLBACK(on_agent));
+        subscribe(s,
+                  conn,
+                  VIR_DOMAIN_EVENT_ID_METADATA_CHANGE,
+                  VIR_DOMAIN_EVENT_CALLBACK(on_metadata));
+        subscribe(s, conn, VIR_DOMAIN_EVENT_ID_DEVICE_ADDED, VIR_DOMAIN_EVENT_CALLBACK(on_device));
+        subscribe(s, conn, VIR_DOMAIN_EVENT_ID_DEVICE_REMOVED, VIR_DOMAIN_EVENT_CALLBACK(on_device));
+        if (virConnectDomainEventRegisterAny(
+                            conn,
+                            NULL,
+                            VIR_DOMAIN_EVENT_ID_LIFECYCLE,
+                            VIR_DOMAIN_EVENT_CALLBACK(on_lifecycle),
+                            subscription_ref(s),
+                            on_free) >= 0)
+                return 0;
+        (void) subscription_unref(s);
+        return -1;
+}
+
+/* lifetime */
+
+int subscription_new(Mailbox *mailbox, SubscriptionFn fn, void *userdata, Subscription **ret) {
+        Subscription *s = calloc(1, sizeof(*s));
+
+        if (!s)
+                return -ENOMEM;
+        *s = (Subscription){ .n_refs = 1, .fn = fn, .userdata = userdata };
+        s->mailbox = mailbox_ref(mailbox);
+        *ret = s;
+        return 0;
+}
+
+Subscription *subscription_ref(Subscription *s) {
+        (void) atomic_fetch_add(&s->n_refs, 1);
+        return s;
+}
+
+Subscription *subscription_unref(Subscription *s) {
+        if (!s || atomic_fetch_sub(&s->n_refs, 1) > 1)
+                return NULL;
+        (void) mailbox_unref(s->mailbox);
+        free(s);
+        return NULL;
+}
+
+void subscription_end(Subscription *s) {
+        s->fn = NULL;
+}

@@ -302,7 +302,8 @@ static void cycle_expire(Cycle *c) {
                 if (!(late & (1U << m->state)))
                         continue;
                 m->report.is_failed = true;
-                if (!*m->report.why)
+                /* Why it was not even asked to suspend is no longer what matters. */
+                if (!*m->report.why || m->report.asked == SUSPENDD_ACT_PAUSE)
                         (void) snprintf(m->report.why,
                                         sizeof(m->report.why),
                                         "it did not stand in time");

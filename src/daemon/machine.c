@@ -406,6 +406,12 @@ static bool machine_adopt(Machine *m) {
         return true;
 }
 
+/* It has been silent, and speaks again: it is not left waiting for the next time that it would be asked. */
+static void machine_on_sign_of_life(Machine *m) {
+        if (m->state == MACHINE_WAKING && m->is_retry_due && m->step == 0)
+                machine_ask_run(m);
+}
+
 void machine_on_state(
                 Machine *m,
                 enum suspendd_run_state state,
@@ -437,6 +443,8 @@ void machine_on_state(
                         machine_handle(m, MACHINE_EVENT_CORRECTED);
                 }
         }
+        if (state != before)
+                machine_on_sign_of_life(m);
         cycle_leave(m->cycle);
 }
 

@@ -57,19 +57,28 @@ static int act_pause(ActCall *a, virDomainPtr dom) {
         }
 }
 
+/* libvirt was away when it suspended itself, and says of it that it stands for an unknown reason. */
+static bool act_is_lost_suspend(const ActCall *a) {
+        return a->is_suspend_out && a->reading.state == VIR_DOMAIN_PAUSED &&
+               a->reading.reason == VIR_DOMAIN_PAUSED_UNKNOWN;
+}
+
 /* A stop may lie on top of a suspend, so the vCPUs come first. */
 static int act_run(ActCall *a, virDomainPtr dom) {
+        bool is_lost_suspend;
+
         if (act_look(a, dom) < 0)
                 return -1;
-        if (act_state(a) == SUSPENDD_STATE_OTHER) {
+        is_lost_suspend = act_is_lost_suspend(a);
+        if (act_state(a) == SUSPENDD_STATE_OTHER && !is_lost_suspend) {
                 act_refuse(a, -EUCLEAN);
                 return 0;
         }
-        if (act_state(a) == SUSPENDD_STATE_PAUSED &&
+        if ((act_state(a) == SUSPENDD_STATE_PAUSED || is_lost_suspend) &&
             (virDomainResume(dom) < 0 || act_look(a, dom) < 0))
                 return -1;
         /* After a suspend that a pause overtook, QEMU may be suspended while libvirt says that it runs. */
-        if (act_state(a) == SUSPENDD_STATE_SUSPENDED || a->act == SUSPENDD_ACT_WAKE) {
+        if (act_state(a) == SUSPENDD_STATE_SUSPENDED || a->act == SUSPENDD_ACT_WAKE || is_lost_suspend) {
                 if (virDomainPMWakeup(dom, 0) < 0 && act_state(a) == SUSPENDD_STATE_SUSPENDED)
                         return -1;
                 return act_look(a, dom);

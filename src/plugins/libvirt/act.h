@@ -29,6 +29,7 @@ struct ActCall {
 
         Domain *domain; /* of the loop; NULL once that is gone */
 
+        bool is_suspend_out; /* a suspend of ours may have struck while libvirt was away */
         bool is_again;     /* the same was begun before the connection broke */
         bool has_struck;   /* libvirt was told to do it */
         bool was_foreign;  /* it was paused already, by somebody else */

@@ -6,6 +6,7 @@
 #include "plugins/libvirt/server.h"
 #include "plugins/libvirt/store.h"
 
+#define AWAY "libvirt is away"
 /* An act is done, and the event of it comes behind the answer. */
 #define ECHO_NS (50 * NSEC_PER_MSEC)
 
@@ -32,6 +33,7 @@ struct Domain {
         bool is_dirty;
         bool is_away;       /* its server */
         bool is_agent_hung; /* its agent did not answer the last time */
+        bool is_suspend_out; /* the agent was told to, and it has not been seen to run or to stand since */
         char *refusal;      /* why libvirt would not suspend it, this start of it */
 };
 
@@ -80,10 +82,9 @@ static void domain_describe(const Domain *d, struct suspendd_machine_info *ret) 
         ret->why_not[SUSPENDD_ACT_SUSPEND] = domain_no_suspend(d) ?: no_agent ?: hung;
         ret->why_not[SUSPENDD_ACT_GET_TIME] = no_agent;
         ret->why_not[SUSPENDD_ACT_SET_TIME] = no_agent;
-        /* Not of running it again: that is carried out as soon as libvirt is back. */
+        /* What concerns the vCPUs is carried out as soon as libvirt is back. */
         if (d->is_away)
-                ret->why_not[SUSPENDD_ACT_SUSPEND] = ret->why_not[SUSPENDD_ACT_PAUSE] =
-                                "libvirt is away";
+                ret->why_not[SUSPENDD_ACT_SUSPEND] = AWAY;
 }
 
 static void domain_changed(Domain *d) {
@@ -121,13 +122,33 @@ static bool domain_is_pausing(const Domain *d) {
         return d->vcpu.running && d->vcpu.running->act == SUSPENDD_ACT_PAUSE;
 }
 
+/* A libvirt that was away when the guest suspended itself finds it stopped, and cannot say why. */
+static bool domain_is_lost_suspend(const Domain *d, const Reading *r) {
+        return d->is_suspend_out && r->state == VIR_DOMAIN_PAUSED &&
+               r->reason == VIR_DOMAIN_PAUSED_UNKNOWN;
+}
+
+static enum suspendd_run_state domain_state_of(
+                Domain *d, const Reading *r, const char **ret_detail) {
+        enum suspendd_run_state state = run_state_of(r->state, r->reason, ret_detail);
+
+        if (domain_is_lost_suspend(d, r)) {
+                *ret_detail = NULL;
+                return SUSPENDD_STATE_SUSPENDED;
+        }
+        if (state == SUSPENDD_STATE_SUSPENDED ||
+            (state == SUSPENDD_STATE_RUNNING && !d->agent.running))
+                d->is_suspend_out = false;
+        return state;
+}
+
 void domain_see(Domain *d, const Reading *r) {
         enum suspendd_run_state before = d->state, state;
         const char *detail;
 
         if (r->asked_ns == 0 || r->asked_ns < d->read_ns)
                 return;
-        state = run_state_of(r->state, r->reason, &detail);
+        state = domain_state_of(d, r, &detail);
         /* Whose pause it is, the call that is under way will say. */
         if (state == SUSPENDD_STATE_PAUSED && domain_is_pausing(d))
                 return;
@@ -217,6 +238,7 @@ static int domain_act(Domain *d, enum suspendd_act act, uint64_t step, int64_t l
         if (!a)
                 return -ENOMEM;
         a->domain = d;
+        a->is_suspend_out = d->is_suspend_out;
         a->lead_ns = lead_ns;
         (void) memcpy(a->uuid, d->uuid, sizeof(a->uuid));
         lane->next = act_drop(lane->next);
@@ -237,6 +259,7 @@ static void domain_take_up_again(Domain *d, ActCall *a) {
                 return;
         again->domain = d;
         again->is_again = a->has_struck;
+        again->is_suspend_out = a->is_suspend_out;
         (void) memcpy(again->uuid, d->uuid, sizeof(again->uuid));
         d->vcpu.next = again;
         a->step = 0;
@@ -245,6 +268,7 @@ static void domain_take_up_again(Domain *d, ActCall *a) {
 static void domain_learn_of_agent(Domain *d, const ActCall *a) {
         if (!act_is_agents(a->act))
                 return;
+        d->is_suspend_out |= a->act == SUSPENDD_ACT_SUSPEND && a->has_struck;
         if (a->call.error == -ETIMEDOUT)
                 domain_set_hung(d, true);
         else if (a->call.error == 0)
@@ -307,7 +331,7 @@ void domain_lose(Domain *d) {
                 return;
         d->is_away = true;
         domain_changed(d);
-        domain_tell(d, SUSPENDD_STATE_UNKNOWN, NULL, 0);
+        domain_tell(d, SUSPENDD_STATE_UNKNOWN, AWAY, 0);
 }
 
 void domain_find(Domain *d) {

@@ -5,6 +5,9 @@
 #include <time.h>
 #include "common/clock-sample.h"
 
+#define CONTROL_TRIES 100
+#define CONTROL_PAUSE_USEC 10000
+
 /* Returns: 0, also if it is gone; -1 with libvirt's error. */
 static int find(virDomainPtr dom, bool with_facts, const char *state_directory, Found *ret) {
         int r = look_at_state(dom, &ret->reading);
@@ -14,6 +17,20 @@ static int find(virDomainPtr dom, bool with_facts, const char *state_directory, 
         /* One that ends between the two questions is gone, and will be told of. */
         (void) look_at_facts(dom, state_directory, &ret->facts);
         return 0;
+}
+
+/*
+ * A libvirt that was restarted tells what it had written down of a domain, until it has asked QEMU how
+ * that really is; it holds the domain for the time being.
+ */
+static void await_control(virDomainPtr dom) {
+        virDomainControlInfo info;
+
+        for (int i = 0; i < CONTROL_TRIES; i++) {
+                if (virDomainGetControlInfo(dom, &info, 0) < 0 || info.state == VIR_DOMAIN_CONTROL_OK)
+                        return;
+                (void) usleep(CONTROL_PAUSE_USEC);
+        }
 }
 
 /* one domain */
@@ -67,23 +84,20 @@ LookCall *look_call_new(const unsigned char *uuid, bool with_facts, const char *
 
 /* all that run */
 
+/* Not virConnectGetVersion(): for QEMU's, a libvirtd that was just started probes all its binaries. */
 static void describe_vmm(ListCall *l, virConnectPtr conn) {
         const char *type = virConnectGetType(conn);
-        unsigned long vmm = 0, libvirt = 0;
+        unsigned long v = 0;
 
         l->is_qemu = str_equal(type, "QEMU");
-        (void) virConnectGetVersion(conn, &vmm);
-        (void) virConnectGetLibVersion(conn, &libvirt);
+        (void) virConnectGetLibVersion(conn, &v);
         (void) snprintf(l->vmm,
                         sizeof(l->vmm),
-                        "%s %lu.%lu.%lu by libvirt %lu.%lu.%lu",
+                        "%s by libvirt %lu.%lu.%lu",
                         type ?: "VMM",
-                        vmm / 1000000,
-                        vmm / 1000 % 1000,
-                        vmm % 1000,
-                        libvirt / 1000000,
-                        libvirt / 1000 % 1000,
-                        libvirt % 1000);
+                        v / 1000000,
+                        v / 1000 % 1000,
+                        v % 1000);
 }
 
 /* One domain that cannot be asked is left out; without the connection there are no others either. */
@@ -111,6 +125,8 @@ static void list_run(Call *c, virConnectPtr conn) {
         for (int i = 0; i < n; i++) {
                 Found *f = l->found ? &l->found[l->n_found] : NULL;
 
+                if (l->is_first && c->error == 0)
+                        await_control(doms[i]);
                 if (f && c->error == 0 && find(doms[i], true, l->state_directory, f) < 0)
                         list_fail(l, conn);
                 if (f && f->facts.name)

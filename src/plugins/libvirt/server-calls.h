@@ -29,11 +29,12 @@ typedef struct LookCall {
 typedef struct ListCall {
         Call call;
         char *state_directory;
+        bool is_first;    /* of this connection: libvirt may have been started just now */
         int64_t asked_ns; /* CLOCK_MONOTONIC: what came later is not in it */
         Found *found;
         size_t n_found;
         bool is_qemu;  /* has agents */
-        char vmm[64];  /* "QEMU 7.2.22 by libvirt 9.0.0" */
+        char vmm[64]; /* "QEMU by libvirt 9.0.0" */
         void (*fn)(void *userdata, struct ListCall *c);
         void *userdata;
 } ListCall;

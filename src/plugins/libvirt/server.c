@@ -222,6 +222,7 @@ static void server_list(Server *s) {
                 server_retry(s);
                 return;
         }
+        l->is_first = !s->is_up;
         l->fn = server_on_list;
         l->userdata = s;
         s->is_listing = pool_submit(s->pool, &l->call) >= 0;

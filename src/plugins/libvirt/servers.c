@@ -11,12 +11,14 @@
 #define SERVERS_MAX 64
 #define ENUMERATE_USEC (2 * USEC_PER_SEC)
 #define TROUBLE_BYTES 512
+/* Troubles come together, and many are over before anybody could read of them. */
+#define TROUBLE_USEC (200 * USEC_PER_MSEC)
 
 struct Servers {
         const struct suspendd_host *host;
         Mailbox *mailbox;
         List servers;
-        sd_event_source *enumeration;
+        sd_event_source *enumeration, *telling;
         char trouble[TROUBLE_BYTES]; /* as the host was told */
 };
 
@@ -65,7 +67,8 @@ static int servers_enumerate(Servers *s) {
 
 /* what is wrong */
 
-static void servers_on_trouble(void *userdata) {
+static int servers_on_telling(
+                sd_event_source *source _unused_, uint64_t usec _unused_, void *userdata) {
         Servers *s = userdata;
         char text[TROUBLE_BYTES] = "", one[TROUBLE_BYTES / 2];
         FILE *f = fmemopen(text, sizeof(text), "w");
@@ -77,10 +80,26 @@ static void servers_on_trouble(void *userdata) {
         if (f)
                 (void) fclose(f);
         text[sizeof(text) - 1] = 0;
+        s->telling = sd_event_source_disable_unref(s->telling);
         if (str_equal(text, s->trouble))
-                return;
+                return 0;
         (void) memcpy(s->trouble, text, sizeof(text));
         s->host->trouble(s->host, text[0] ? text : NULL);
+        return 0;
+}
+
+static void servers_on_trouble(void *userdata) {
+        Servers *s = userdata;
+
+        if (!s->telling && sd_event_add_time_relative(
+                                           s->host->event,
+                                           &s->telling,
+                                           CLOCK_MONOTONIC,
+                                           TROUBLE_USEC,
+                                           0,
+                                           servers_on_telling,
+                                           s) >= 0)
+                (void) sd_event_source_set_description(s->telling, "libvirt-trouble");
 }
 
 static const ServerOps servers_ops = {
@@ -229,6 +248,7 @@ Servers *servers_free(Servers *s) {
                 mailbox_close(s->mailbox);
         (void) mailbox_unref(s->mailbox);
         sd_event_source_disable_unref(s->enumeration);
+        sd_event_source_disable_unref(s->telling);
         free(s);
         return NULL;
 }

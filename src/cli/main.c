@@ -78,6 +78,13 @@ static const Verb verbs[] = {
           1,
           TAKES_PLUGIN,
           verb_unregister },
+        { "notify",
+          "PLUGIN EVENT NAME",
+          "Tell a plugin, from a hook, that a VM came or went",
+          3,
+          3,
+          0,
+          verb_notify },
 };
 
 enum {
@@ -112,7 +119,7 @@ static void print_help(void) {
 
                 (void) printf("  %-10s %-*s  %s%s\n",
                               verbs[i].name,
-                              15 + wider,
+                              17 + wider,
                               verbs[i].arguments,
                               verbs[i].help,
                               i == 0 ? " (the default)" : "");

@@ -32,6 +32,7 @@ int verb_mode(Command *c);
 int verb_sync(Command *c);
 int verb_register(Command *c);
 int verb_unregister(Command *c);
+int verb_notify(Command *c);
 
 /* shared by some of them */
 

@@ -128,6 +128,28 @@ int manager_unregister(Manager *m, const char *plugin, const char *address, cons
         return runtime_state_unregister(m->runtime_state, plugin, address);
 }
 
+int manager_notify(
+                Manager *m,
+                const char *plugin,
+                const char *event,
+                const char *name,
+                const char **ret_why) {
+        Plugin *p = manager_find_plugin(m, plugin);
+        LogFields fields = { .plugin = plugin };
+        int r;
+
+        if (!p) {
+                *ret_why = "no such plugin is loaded";
+                return -ENOENT;
+        }
+        (void) log_full(&fields, LOG_INFO, 0, "%s: told that %s is %s", plugin, name, event);
+        r = p->api->notify ? p->api->notify(p->instance, event, name) : -EOPNOTSUPP;
+        if (r == -EOPNOTSUPP)
+                *ret_why = p->api->notify ? "the plugin does not know the event"
+                                          : "the plugin takes no hints";
+        return r;
+}
+
 int manager_load_plugin_settings(Manager *m, Plugin *p) {
         const struct suspendd_setting *settings;
         size_t n = config_plugin_settings(m->config, p->api->name, &settings);

@@ -61,6 +61,13 @@ int manager_set_mode(Manager *m, Machine *machine, Mode mode, const char **ret_w
 int manager_sync(Manager *m, Machine *machine, const char **ret_why);
 int manager_register(Manager *m, const Registration *r, const char **ret_why);
 int manager_unregister(Manager *m, const char *plugin, const char *address, const char **ret_why);
+/* Hands a hint on to a plugin; a name may be anything that a VM is called. */
+int manager_notify(
+                Manager *m,
+                const char *plugin,
+                const char *event,
+                const char *name,
+                const char **ret_why);
 int manager_reload(Manager *m, const char **ret_why);
 
 /* One sentence a person can read: "3 machines, trouble with libvirt, lock held, budget 4.9s". */

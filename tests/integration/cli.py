@@ -24,7 +24,8 @@ COMMAND = os.path.join(BUILD, "src/cli/suspendctl")
 DAEMON = os.path.join(BUILD, "tests/cli/fake-suspendd")
 LIMIT = 20
 NOBODY = 65534
-VERBS = ["status", "list", "show", "history", "monitor", "rehearse", "mode", "sync", "register", "unregister"]
+VERBS = ["status", "list", "show", "history", "monitor", "rehearse", "mode", "sync", "register", "unregister",
+         "notify"]
 
 BUS = """<busconfig>
 <type>system</type> <listen>unix:path=%s</listen> <auth>EXTERNAL</auth>
@@ -37,6 +38,7 @@ BUS = """<busconfig>
   <allow receive_type="error"/> <allow receive_type="signal"/>
   <allow send_destination="org.freedesktop.DBus"/>
 </policy>
+<servicedir>%s</servicedir>
 <include>%s/conf/org.suspendd1.conf</include>
 </busconfig>
 """
@@ -60,9 +62,12 @@ class Bus:
         self.folder = tempfile.mkdtemp(prefix="suspendd-cli-")
         os.chmod(self.folder, 0o755)
         self.path = os.path.join(self.folder, "bus")
+        self.started = os.path.join(self.folder, "started")
         config = os.path.join(self.folder, "bus.conf")
         with open(config, "w") as f:
-            f.write(BUS % (self.path, SOURCE))
+            f.write(BUS % (self.path, self.folder, SOURCE))
+        with open(os.path.join(self.folder, "org.suspendd1.service"), "w") as f:
+            f.write("[D-BUS Service]\nName=org.suspendd1\nExec=/usr/bin/touch %s\n" % self.started)
         self.process = subprocess.Popen(["dbus-daemon", "--nofork", "--config-file=" + config],
                                         stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         wait_for(lambda: os.path.exists(self.path), "the bus")
@@ -194,7 +199,8 @@ class Arguments(Case):
                           ["-n", "-1", "history"], ["rehearse", "--for=x"], ["rehearse", "--for=infinity"],
                           ["status", "x"], ["monitor", "x"], ["rehearse", "x"], ["history", "1", "2"],
                           ["mode"], ["mode", "vm1"], ["register"], ["register", "a", "b", "c"], ["unregister"],
-                          ["unregister", "a", "b"], ["list", "--for=3s"], ["status", "-n3"], ["mode", "a", "b", "--name=x"],
+                          ["unregister", "a", "b"], ["notify"], ["notify", "a", "b"], ["notify", "a", "b", "c", "d"],
+                          ["notify", "a", "b", "-c"], ["notify", "a", "b", "c", "--json"], ["list", "--for=3s"], ["status", "-n3"], ["mode", "a", "b", "--name=x"],
                           ["register", "a", "--json"]]:
             with self.subTest(arguments=arguments):
                 done = self.ctl(*arguments)
@@ -203,9 +209,19 @@ class Arguments(Case):
 
     def test_without_a_daemon_it_is_3(self):
         for arguments in [[], ["status"], ["list"], ["show"], ["history"], ["history", "1"], ["rehearse"],
-                          ["mode", "a", "auto"], ["sync"], ["register", "/x"], ["unregister", "/x"], ["unregister", "x"]]:
+                          ["mode", "a", "auto"], ["sync"], ["register", "/x"], ["unregister", "/x"], ["unregister", "x"],
+                          ["notify", "qmp", "started", "x"]]:
             with self.subTest(arguments=arguments):
                 self.assertEqual(self.code(*arguments), 3)
+
+    def test_nothing_starts_the_daemon(self):
+        """Where the bus could start it, it is not asked to, and says at once that it does not run."""
+        began = time.monotonic()
+        for arguments in [["status"], ["notify", "qmp", "started", "x"]]:
+            with self.subTest(arguments=arguments):
+                self.assertEqual(self.code(*arguments), 3)
+        self.assertLess(time.monotonic() - began, 2)
+        self.assertFalse(os.path.exists(self.bus.started))
 
     def test_without_a_bus_it_is_3(self):
         self.assertEqual(self.code("list", env={"DBUS_SYSTEM_BUS_ADDRESS": "unix:path=/nonexistent"}), 3)
@@ -415,6 +431,28 @@ class Acting(Case):
         self.good("unregister", "/run/other.qmp")
         self.assertEqual(self.code("unregister", "/run/other.qmp"), 1)
 
+    def test_a_name_is_told_as_it_is(self):
+        for name in ["web", "-name", "--help", "two words", "it's \"quoted\"", "line\nline", "\x1b[31m", "ünï", "$(id)", "--"]:
+            with self.subTest(name=name):
+                self.good("notify", "qmp", "started", "--", name)
+                shown = re.sub("[\x00-\x1f]", lambda m: "\\x%02x" % ord(m.group()), name)
+                self.assertIn(shown, [x["id"] for x in self.json("list")])
+        self.assertEqual(self.good("notify", "--", "qmp", "started", "-after"), "")
+
+    def test_a_name_that_no_bus_takes_is_refused_in_words(self):
+        done = self.ctl("notify", "qmp", "started", "--", b"bad\xff")
+        self.assertEqual((done.returncode, done.stderr), (2, "suspendctl: An argument is not valid UTF-8 text.\n"))
+        for name in ["", "x" * 5000]:
+            with self.subTest(length=len(name)):
+                self.assertEqual(self.code("notify", "qmp", "started", name), 2)
+
+    def test_a_hint_that_nobody_takes_is_1_and_says_why(self):
+        for arguments, why in [(["xen", "started"], "no such plugin is loaded"),
+                               (["qmp", "hummed"], "the plugin takes no hints")]:
+            with self.subTest(arguments=arguments):
+                done = self.ctl("notify", *arguments, "web")
+                self.assertEqual((done.returncode, done.stderr), (1, "suspendctl: Cannot notify the plugin: %s\n" % why))
+
     def test_monitor_prints_json_lines(self):
         lines = Lines(self, [COMMAND, "monitor", "--json"], self.bus.environment())
 
@@ -447,7 +485,7 @@ class Rights(Case):
     def test_changing_is_refused_with_5_and_changes_nothing(self):
         before = self.json("status")
         for arguments in [["rehearse", "--for=0"], ["mode", "vm1", "pause"], ["sync", "vm1"], ["register", "/x"],
-                          ["unregister", "/run/vm1.qmp"]]:
+                          ["unregister", "/run/vm1.qmp"], ["notify", "qmp", "started", "x"]]:
             with self.subTest(arguments=arguments):
                 done = self.ctl(*arguments, user=NOBODY)
                 self.assertEqual((done.returncode, done.stderr), (5, "suspendctl: Only root may do this.\n"))

@@ -16,7 +16,7 @@ typedef struct Command {
         Output output;
         Client *client;
         char **arguments; /* what follows the verb, NULL-terminated */
-        bool is_quiet;
+        bool is_quiet, is_persistent;
         unsigned lines;    /* -n, 0: all */
         uint64_t for_usec; /* --for */
         const char *plugin, *name;

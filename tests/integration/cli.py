@@ -182,7 +182,7 @@ class Arguments(Case):
         for verb in VERBS:
             self.assertRegex(text, r"(?m)^  %s " % verb)
         for option in ["-h --help", "--version", "--json", "--no-legend", "-n --lines", "--for", "--plugin", "--name",
-                       "-q --quiet"]:
+                       "--persistent", "-q --quiet"]:
             self.assertIn(option, text)
 
     def test_every_verb_and_option_of_the_help_is_in_the_manual(self):
@@ -201,7 +201,7 @@ class Arguments(Case):
                           ["mode"], ["mode", "vm1"], ["register"], ["register", "a", "b", "c"], ["unregister"],
                           ["unregister", "a", "b"], ["notify"], ["notify", "a", "b"], ["notify", "a", "b", "c", "d"],
                           ["notify", "a", "b", "-c"], ["notify", "a", "b", "c", "--json"], ["list", "--for=3s"], ["status", "-n3"], ["mode", "a", "b", "--name=x"],
-                          ["register", "a", "--json"]]:
+                          ["register", "a", "--json"], ["sync", "--persistent"]]:
             with self.subTest(arguments=arguments):
                 done = self.ctl(*arguments)
                 self.assertEqual((done.returncode, done.stdout), (2, ""))
@@ -397,6 +397,30 @@ class Acting(Case):
         self.assertEqual([x["mode"] for x in self.json("list")], ["auto", "pause", "pause", "block"])
         self.assertEqual(self.json("show", "vm1")[0]["mode_source"], "command")
 
+    def test_mode_is_stored_and_shown(self):
+        self.good("register", "--name=new", "/run/new.qmp")
+        text = self.good("mode", "vm1", "new", "pause", "--persistent")
+        self.assertRegex(text, r"(?m)^new +running +pause +pause +-\nvm1 +running +pause +pause ")
+        self.assertEqual(self.json("show", "vm1")[0]["mode_source"], "its definition")
+        self.good("mode", "--persistent", "vm1", "default")
+        self.assertEqual(self.json("show", "vm1")[0]["mode_source"], "default")
+
+    def test_daemon_serves_others_while_a_mode_is_stored(self):
+        jobs = [subprocess.Popen([COMMAND, "mode", "vm1", mode, "--persistent", "-q"], env=self.bus.environment())
+                for mode in ["pause", "ignore", "pause"]]
+        self.good("list")
+        self.assertEqual([x.wait(LIMIT) for x in jobs], [0, 0, 0])
+
+    def test_definition_that_cannot_be_written_is_1_and_says_why(self):
+        done = self.ctl("mode", "vm2", "pause", "--persistent")
+        self.assertEqual((done.returncode, done.stderr),
+                         (1, "suspendctl: Cannot store the mode of vm2: the VM's definition cannot be written by plugin "
+                             "qmp; use suspendd.conf\n"))
+        done = self.ctl("mode", "web*", "pause", "--persistent")
+        self.assertEqual((done.returncode, done.stderr),
+                         (1, "suspendctl: Cannot store the mode of web 1/a: no \\x1b[31mroom\n"))
+        self.assertEqual(self.code("mode", "vm1", "sleepy", "--persistent"), 2)
+
     def test_unknown_mode_is_2(self):
         self.assertEqual(self.code("mode", "vm1", "sleepy"), 2)
         self.assertEqual(self.json("list", "vm1")[0]["mode"], "auto")
@@ -484,7 +508,7 @@ class Rights(Case):
 
     def test_changing_is_refused_with_5_and_changes_nothing(self):
         before = self.json("status")
-        for arguments in [["rehearse", "--for=0"], ["mode", "vm1", "pause"], ["sync", "vm1"], ["register", "/x"],
+        for arguments in [["rehearse", "--for=0"], ["mode", "vm1", "pause"], ["mode", "vm1", "pause", "--persistent"], ["sync", "vm1"], ["register", "/x"],
                           ["unregister", "/run/vm1.qmp"], ["notify", "qmp", "started", "x"]]:
             with self.subTest(arguments=arguments):
                 done = self.ctl(*arguments, user=NOBODY)

@@ -338,6 +338,8 @@ static int on_signal(
         if (r < 0)
                 return sd_event_exit(m->event, r);
         (void) sd_event_source_set_description(m->private->quit_timer, "quit-limit");
+        /* When the loop ends, the bus is closed with it, and no reply would leave any more. */
+        mode_store_cancel(m->private->mode_store);
         cycle_handle(m->cycle, CYCLE_EVENT_QUIT);
         manager_chores(m);
         return 0;

@@ -81,10 +81,7 @@ ModeStore *mode_store_free(ModeStore *s) {
         if (!s)
                 return NULL;
 
-        while (!list_is_empty(&s->requests))
-                request_end(LIST_ENTRY(s->requests.next, Request, requests),
-                            -ECANCELED,
-                            "suspendd is ending");
+        mode_store_cancel(s);
         sd_event_unref(s->event);
         free(s);
         return NULL;
@@ -157,6 +154,13 @@ void mode_store_answer(
 
         if (r && r->machine->plugin == plugin)
                 request_end(r, MIN(result, 0), why);
+}
+
+void mode_store_cancel(ModeStore *s) {
+        while (!list_is_empty(&s->requests))
+                request_end(LIST_ENTRY(s->requests.next, Request, requests),
+                            -ECANCELED,
+                            "suspendd is ending");
 }
 
 static Request *find_machine(const ModeStore *s, const Machine *m) {

@@ -32,7 +32,7 @@ int mode_store_new(
                 void *userdata,
                 ModeStore **ret);
 
-/* What is under way ends with -ECANCELED. */
+/* Ends what is under way, as mode_store_cancel() does. */
 ModeStore *mode_store_free(ModeStore *s);
 
 DEFINE_CLEANUP(ModeStore *, mode_store_free);
@@ -50,6 +50,9 @@ int mode_store_begin(ModeStore *s, Machine *m, Mode mode, ModeStoreFn fn, void *
 /* The plugin's answer. */
 void mode_store_answer(
                 ModeStore *s, const Plugin *plugin, uint64_t request, int result, const char *why);
+
+/* What is under way ends with -ECANCELED: the daemon ends. */
+void mode_store_cancel(ModeStore *s);
 
 /* The machine is gone: what is under way for it ends with -ENODEV. */
 void mode_store_forget(ModeStore *s, const Machine *m);

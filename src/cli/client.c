@@ -18,6 +18,7 @@
 struct Client {
         sd_bus *bus;
         sd_bus_slot *signals, *presence;
+        uint64_t timeout_usec;
         ClientFn fn;
         void *userdata;
 };
@@ -46,6 +47,7 @@ int client_new(Client **ret) {
         c = calloc(1, sizeof(*c));
         if (!c)
                 return fail(STATUS_FAILURE, "%s", strerror(ENOMEM));
+        c->timeout_usec = CALL_TIMEOUT_USEC;
 
         r = sd_bus_open_system(&c->bus);
         if (r < 0)
@@ -67,6 +69,10 @@ Client *client_free(Client *c) {
 }
 
 /* calls */
+
+void client_set_timeout(Client *c, uint64_t usec) {
+        c->timeout_usec = usec;
+}
 
 /* Names of D-Bus errors that mean something of their own to whoever called us. */
 static int fail_call(const sd_bus_error *error, int r) {
@@ -112,7 +118,7 @@ static int call(Client *c,
 
 static int send_call(Client *c, sd_bus_message *m, sd_bus_message **ret) {
         _cleanup_(sd_bus_error_free) sd_bus_error error = SD_BUS_ERROR_NULL;
-        int r = sd_bus_call(c->bus, m, CALL_TIMEOUT_USEC, &error, ret);
+        int r = sd_bus_call(c->bus, m, c->timeout_usec, &error, ret);
 
         return r < 0 ? fail_call(&error, r) : STATUS_OK;
 }

@@ -38,6 +38,9 @@ DEFINE_CLEANUP(Client *, client_free);
 
 /* calls; each returns 0 or an ExitStatus, and the user has been told */
 
+/* How long each call that follows may take; 25 s at first. */
+void client_set_timeout(Client *c, uint64_t usec);
+
 /* A method of the Manager, or of the machine at @path. Never starts the daemon. @ret may be NULL. */
 int client_call(Client *c,
                 const char *path,

@@ -17,6 +17,7 @@ typedef enum VerbOptions {
         TAKES_PLUGIN = 1 << 3,
         TAKES_NAME = 1 << 4,
         TAKES_NO_LEGEND = 1 << 5,
+        TAKES_PERSISTENT = 1 << 6,
 } VerbOptions;
 
 typedef struct Verb {
@@ -61,7 +62,7 @@ static const Verb verbs[] = {
           "Set what a sleep does to machines",
           2,
           ANY,
-          TAKES_TABLE,
+          TAKES_TABLE | TAKES_PERSISTENT,
           verb_mode },
         { "sync", "[GLOB…]", "Set machines' clocks by the host's", 0, ANY, TAKES_TABLE, verb_sync },
         { "register",
@@ -78,6 +79,13 @@ static const Verb verbs[] = {
           1,
           TAKES_PLUGIN,
           verb_unregister },
+        { "notify",
+          "PLUGIN EVENT NAME",
+          "Tell a plugin, from a hook, that a VM came or went",
+          3,
+          3,
+          0,
+          verb_notify },
 };
 
 enum {
@@ -87,6 +95,7 @@ enum {
         OPTION_FOR,
         OPTION_PLUGIN,
         OPTION_NAME,
+        OPTION_PERSISTENT,
 };
 
 static const struct option options[] = {
@@ -98,6 +107,7 @@ static const struct option options[] = {
         { "for", required_argument, NULL, OPTION_FOR },
         { "plugin", required_argument, NULL, OPTION_PLUGIN },
         { "name", required_argument, NULL, OPTION_NAME },
+        { "persistent", no_argument, NULL, OPTION_PERSISTENT },
         { "quiet", no_argument, NULL, 'q' },
         { 0 },
 };
@@ -112,7 +122,7 @@ static void print_help(void) {
 
                 (void) printf("  %-10s %-*s  %s%s\n",
                               verbs[i].name,
-                              15 + wider,
+                              17 + wider,
                               verbs[i].arguments,
                               verbs[i].help,
                               i == 0 ? " (the default)" : "");
@@ -126,6 +136,7 @@ static void print_help(void) {
                     "     --for=TIME          rehearse: how long the sleep takes (5s)\n"
                     "     --plugin=NAME       register, unregister: what reaches the machine (qmp)\n"
                     "     --name=NAME         register: what to call it\n"
+                    "     --persistent        mode: write it into the VMs' own definitions\n"
                     "  -q --quiet             Print nothing that was not asked for\n\n"
                     "See suspendctl(1) for more.");
 }
@@ -165,6 +176,9 @@ static int take_option(Command *c, int option, const char *value) {
         case OPTION_NAME:
                 c->name = value;
                 return TAKES_NAME;
+        case OPTION_PERSISTENT:
+                c->is_persistent = true;
+                return TAKES_PERSISTENT;
         default:
                 c->is_quiet = true;
                 return 0;

@@ -16,7 +16,7 @@ typedef struct Command {
         Output output;
         Client *client;
         char **arguments; /* what follows the verb, NULL-terminated */
-        bool is_quiet;
+        bool is_quiet, is_persistent;
         unsigned lines;    /* -n, 0: all */
         uint64_t for_usec; /* --for */
         const char *plugin, *name;
@@ -32,6 +32,7 @@ int verb_mode(Command *c);
 int verb_sync(Command *c);
 int verb_register(Command *c);
 int verb_unregister(Command *c);
+int verb_notify(Command *c);
 
 /* shared by some of them */
 

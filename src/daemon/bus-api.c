@@ -415,6 +415,7 @@ int bus_error_set(sd_bus_error *error, int r, const char *what, const char *why)
                 { EEXIST, BUS_ERROR_EXISTS },
                 { EALREADY, BUS_ERROR_EXISTS },
                 { ENOENT, BUS_ERROR_NOT_FOUND },
+                { ENODEV, BUS_ERROR_NO_SUCH_MACHINE },
                 { EINVAL, SD_BUS_ERROR_INVALID_ARGS },
                 { EOPNOTSUPP, BUS_ERROR_NOT_SUPPORTED },
                 { ENOMEM, SD_BUS_ERROR_NO_MEMORY },

@@ -205,12 +205,9 @@ static BusApi *current_api(sd_bus_message *message) {
         return sd_bus_slot_get_userdata(sd_bus_get_current_slot(sd_bus_message_get_bus(message)));
 }
 
-static int method_set_mode(sd_bus_message *message, void *userdata, sd_bus_error *error) {
-        BusApi *b = current_api(message);
-        Machine *m = userdata;
-        char what[256];
-        const char *name, *why = NULL;
-        Mode mode;
+/* Reads the one argument of a call that may come from root alone; INVALID is "default". */
+static int read_mode(sd_bus_message *message, const char *what, sd_bus_error *error, Mode *ret) {
+        const char *name;
         int r;
 
         r = sd_bus_message_read(message, "s", &name);
@@ -220,19 +217,79 @@ static int method_set_mode(sd_bus_message *message, void *userdata, sd_bus_error
         if (r < 0)
                 return r;
 
-        (void) snprintf(what, sizeof(what), "Cannot set the mode of %s", m->id);
-        mode = mode_from_string(name);
-        if (mode == MODE_INVALID && !str_equal(name, "default"))
+        *ret = mode_from_string(name);
+        if (*ret == MODE_INVALID && !str_equal(name, "default"))
                 return bus_error_set(
                                 error,
                                 -EINVAL,
                                 what,
                                 "a mode is auto, suspend, pause, ignore, block or default");
+        return 0;
+}
+
+static int method_set_mode(sd_bus_message *message, void *userdata, sd_bus_error *error) {
+        BusApi *b = current_api(message);
+        Machine *m = userdata;
+        const char *why = NULL;
+        char what[256];
+        Mode mode;
+        int r;
+
+        (void) snprintf(what, sizeof(what), "Cannot set the mode of %s", m->id);
+        r = read_mode(message, what, error, &mode);
+        if (r < 0)
+                return r;
 
         r = manager_set_mode(b->manager, m, mode, &why);
         if (r < 0)
                 return bus_error_set(error, r, what, why);
         return sd_bus_reply_method_return(message, NULL);
+}
+
+static int store_error_set(sd_bus_error *error, const Machine *m, int r, const char *why) {
+        char what[256], words[256];
+
+        (void) snprintf(what, sizeof(what), "Cannot store the mode of %s", m->id);
+        if (r == -EOPNOTSUPP && !why) {
+                (void) snprintf(words,
+                                sizeof(words),
+                                "the VM's definition cannot be written by plugin %s; use suspendd.conf",
+                                m->plugin->api->name);
+                why = words;
+        }
+        return bus_error_set(error, r, what, why);
+}
+
+/* @userdata is the call, whose reply has been waited for. */
+static void on_mode_stored(void *userdata, const Machine *m, int result, const char *why) {
+        _cleanup_(sd_bus_message_unrefp) sd_bus_message *message = userdata;
+        _cleanup_(sd_bus_error_free) sd_bus_error error = SD_BUS_ERROR_NULL;
+
+        if (result >= 0) {
+                (void) sd_bus_reply_method_return(message, NULL);
+                return;
+        }
+        (void) store_error_set(&error, m, result, why);
+        (void) sd_bus_reply_method_error(message, &error);
+}
+
+static int method_store_mode(sd_bus_message *message, void *userdata, sd_bus_error *error) {
+        BusApi *b = current_api(message);
+        Machine *m = userdata;
+        const char *why = NULL;
+        Mode mode;
+        int r;
+
+        r = read_mode(message, "Cannot store the mode", error, &mode);
+        if (r < 0)
+                return r;
+
+        sd_bus_message_ref(message);
+        r = manager_store_mode(b->manager, m, mode, on_mode_stored, message, &why);
+        if (r >= 0)
+                return 1; /* the reply comes by on_mode_stored() */
+        sd_bus_message_unref(message);
+        return store_error_set(error, m, r, why);
 }
 
 static int method_sync(sd_bus_message *message, void *userdata, sd_bus_error *error) {
@@ -309,6 +366,12 @@ const sd_bus_vtable bus_machine_vtable[] = {
                         SD_BUS_ARGS("s", mode),
                         SD_BUS_NO_RESULT,
                         method_set_mode,
+                        SD_BUS_VTABLE_UNPRIVILEGED),
+        SD_BUS_METHOD_WITH_ARGS(
+                        "StoreMode",
+                        SD_BUS_ARGS("s", mode),
+                        SD_BUS_NO_RESULT,
+                        method_store_mode,
                         SD_BUS_VTABLE_UNPRIVILEGED),
         SD_BUS_METHOD_WITH_ARGS(
                         "Sync",

@@ -335,6 +335,31 @@ static int method_unregister(sd_bus_message *message, void *userdata, sd_bus_err
         return sd_bus_reply_method_return(message, NULL);
 }
 
+static int method_notify(sd_bus_message *message, void *userdata, sd_bus_error *error) {
+        static const char what[] = "Cannot notify the plugin";
+        const char *plugin, *event, *name, *why = NULL;
+        BusApi *b = userdata;
+        int r;
+
+        r = sd_bus_message_read(message, "sss", &plugin, &event, &name);
+        if (r < 0)
+                return r;
+        r = bus_api_authorize(message, error);
+        if (r < 0)
+                return r;
+
+        /* A VM's name is whatever somebody called it; the plugin looks for it and does no more. */
+        if (!is_argument(plugin) || !is_argument(event) || strlen(name) > ADDRESS_MAX)
+                return bus_error_set(error, -EINVAL, what, "too long, or with control characters");
+        if (!*event || !*name)
+                return bus_error_set(error, -EINVAL, what, "no event or no name is given");
+
+        r = manager_notify(b->manager, plugin, event, name, &why);
+        if (r < 0)
+                return bus_error_set(error, r, what, why);
+        return sd_bus_reply_method_return(message, NULL);
+}
+
 static int method_reload(sd_bus_message *message, void *userdata, sd_bus_error *error) {
         BusApi *b = userdata;
         const char *why = NULL;
@@ -405,6 +430,12 @@ const sd_bus_vtable bus_manager_vtable[] = {
                         SD_BUS_ARGS("s", plugin, "s", address),
                         SD_BUS_NO_RESULT,
                         method_unregister,
+                        SD_BUS_VTABLE_UNPRIVILEGED),
+        SD_BUS_METHOD_WITH_ARGS(
+                        "Notify",
+                        SD_BUS_ARGS("s", plugin, "s", event, "s", name),
+                        SD_BUS_NO_RESULT,
+                        method_notify,
                         SD_BUS_VTABLE_UNPRIVILEGED),
         SD_BUS_METHOD_WITH_ARGS(
                         "Reload",

@@ -212,6 +212,15 @@ static void host_done_time(
                 machine_on_time(m, t);
 }
 
+static void host_stored(
+                const struct suspendd_host *host, uint64_t request, int result, const char *why) {
+        Cycle *c = cycle_of_host(host);
+        const CycleOps *ops = c->private->ops;
+
+        if (ops->on_stored)
+                ops->on_stored(c->private->userdata, plugin_of_host(host), request, result, why);
+}
+
 static void host_trouble(const struct suspendd_host *host, const char *text) {
         Plugin *plugin = plugin_of_host(host);
         Cycle *c = plugin->owner;
@@ -258,6 +267,7 @@ struct suspendd_host cycle_host(void) {
                 .enumerated = host_enumerated,
                 .done = host_done,
                 .done_time = host_done_time,
+                .stored = host_stored,
                 .trouble = host_trouble,
                 .log = host_log,
         };

@@ -78,6 +78,13 @@ typedef struct CycleOps {
         /* Whether the machine with this machine_key(), which is not announced, has ended for certain. */
         bool (*has_ended)(void *userdata, const char *key);
         void (*on_enumerated)(void *userdata); /* a plugin has looked at all that it was told of */
+        /* A plugin's answer to store_mode(). */
+        void (*on_stored)(
+                        void *userdata,
+                        const Plugin *p,
+                        uint64_t request,
+                        int result,
+                        const char *why);
         void (*on_trouble)(void *userdata, const Plugin *p); /* p->trouble has changed */
 } CycleOps;
 

@@ -15,7 +15,8 @@ struct ManagerPrivate {
         sd_event_source *timer; /* the engine's one deadline */
         sd_event_source *quit_timer;
         sd_event_source *chores; /* what can wait until nobody waits for us */
-        char *blocked_why;       /* what the block lock says; NULL: it is not asked for */
+        ModeStore *mode_store;
+        char *blocked_why; /* what the block lock says; NULL: it is not asked for */
         bool is_ready, is_quitting, is_reload_due;
         bool is_lock_answered;
         bool is_delay_known; /* logind has said how long it waits */
@@ -27,6 +28,9 @@ void manager_chores(Manager *m);
 
 /* The policy of a machine from the configuration, the command, and what is remembered. */
 void manager_fill_policy(Manager *m, Machine *machine);
+
+/* A mode has been written into a VM's own definition. */
+void manager_on_mode_stored(void *userdata, Machine *machine);
 
 /* Puts the configuration into force: limits, policies, the plugins' settings. */
 void manager_apply_config(Manager *m);

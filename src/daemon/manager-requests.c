@@ -59,6 +59,19 @@ int manager_rehearse(Manager *m, uint64_t for_usec, const char **ret_why) {
         return r;
 }
 
+/* What was set by command for @name has changed. */
+static void manager_refill(Manager *m, const char *name) {
+        LIST_FOREACH(i, &m->cycle->machines) {
+                Machine *machine = LIST_ENTRY(i, Machine, machines);
+
+                if (!str_equal(machine->name, name))
+                        continue;
+                manager_fill_policy(m, machine);
+                bus_api_machine_changed(m->bus_api, machine);
+        }
+        manager_chores(m);
+}
+
 int manager_set_mode(Manager *m, Machine *machine, Mode mode, const char **ret_why) {
         int r;
 
@@ -67,16 +80,40 @@ int manager_set_mode(Manager *m, Machine *machine, Mode mode, const char **ret_w
                 *ret_why = "the mode cannot be stored";
                 return r;
         }
-        LIST_FOREACH(i, &m->cycle->machines) {
-                Machine *other = LIST_ENTRY(i, Machine, machines);
-
-                if (!str_equal(other->name, machine->name))
-                        continue;
-                manager_fill_policy(m, other);
-                bus_api_machine_changed(m->bus_api, other);
-        }
-        manager_chores(m);
+        manager_refill(m, machine->name);
         return 0;
+}
+
+int manager_store_mode(
+                Manager *m,
+                Machine *machine,
+                Mode mode,
+                ModeStoreFn fn,
+                void *userdata,
+                const char **ret_why) {
+        int r;
+
+        if (m->private->is_quitting) {
+                *ret_why = "suspendd is ending";
+                return -EBUSY;
+        }
+        r = mode_store_begin(m->private->mode_store, machine, mode, fn, userdata);
+        if (r == -EBUSY)
+                *ret_why = "too many modes are being stored";
+        return r;
+}
+
+/* What was set by command would hide it until the next boot, and then no longer. */
+void manager_on_mode_stored(void *userdata, Machine *machine) {
+        Manager *m = userdata;
+        int r;
+
+        if (runtime_state_mode(m->runtime_state, machine->name) == MODE_INVALID)
+                return;
+        r = runtime_state_set_mode(m->runtime_state, machine->name, MODE_INVALID);
+        if (r < 0)
+                (void) log_warning_errno(r, "The mode set by command may come back");
+        manager_refill(m, machine->name);
 }
 
 int manager_sync(Manager *m, Machine *machine, const char **ret_why) {
@@ -126,6 +163,28 @@ int manager_unregister(Manager *m, const char *plugin, const char *address, cons
                 return r;
         }
         return runtime_state_unregister(m->runtime_state, plugin, address);
+}
+
+int manager_notify(
+                Manager *m,
+                const char *plugin,
+                const char *event,
+                const char *name,
+                const char **ret_why) {
+        Plugin *p = manager_find_plugin(m, plugin);
+        LogFields fields = { .plugin = plugin };
+        int r;
+
+        if (!p) {
+                *ret_why = "no such plugin is loaded";
+                return -ENOENT;
+        }
+        (void) log_full(&fields, LOG_INFO, 0, "%s: told that %s is %s", plugin, name, event);
+        r = p->api->notify ? p->api->notify(p->instance, event, name) : -EOPNOTSUPP;
+        if (r == -EOPNOTSUPP)
+                *ret_why = p->api->notify ? "the plugin does not know the event"
+                                          : "the plugin takes no hints";
+        return r;
 }
 
 int manager_load_plugin_settings(Manager *m, Plugin *p) {

@@ -15,6 +15,7 @@
 #define LOCK_WHY "VMs are suspended or paused before the host sleeps"
 #define ASLEEP_DOUBT_USEC (10 * USEC_PER_SEC)
 #define ADOPT_QUERY_LIMIT_USEC (2 * USEC_PER_SEC)
+#define STORE_LIMIT_USEC (30 * USEC_PER_SEC)
 #define QUIT_LIMIT_USEC (8 * USEC_PER_SEC)
 
 /* Signals and deadlines come before the bus, the bus before what plugins have to say. */
@@ -103,6 +104,7 @@ static void ops_on_machine_added(void *userdata, Machine *machine) {
 static void ops_on_machine_removed(void *userdata, Machine *machine) {
         Manager *m = userdata;
 
+        mode_store_forget(m->private->mode_store, machine);
         bus_api_machine_removed(m->bus_api, machine);
         /* Trusted again when its VMM is another; one that is only out of reach may come back as it was. */
         if (machine->run_state != SUSPENDD_STATE_UNKNOWN)
@@ -142,6 +144,13 @@ static void ops_on_enumerated(void *userdata) {
                 return;
         cycle_on_enumerated(m->cycle);
         manager_chores(m);
+}
+
+static void ops_on_stored(
+                void *userdata, const Plugin *p, uint64_t request, int result, const char *why) {
+        Manager *m = userdata;
+
+        mode_store_answer(m->private->mode_store, p, request, result, why);
 }
 
 static void ops_on_trouble(void *userdata, const Plugin *p) {
@@ -187,6 +196,7 @@ static const CycleOps cycle_ops = {
         .on_distrust = ops_on_distrust,
         .has_ended = ops_has_ended,
         .on_enumerated = ops_on_enumerated,
+        .on_stored = ops_on_stored,
         .on_trouble = ops_on_trouble,
 };
 
@@ -328,6 +338,8 @@ static int on_signal(
         if (r < 0)
                 return sd_event_exit(m->event, r);
         (void) sd_event_source_set_description(m->private->quit_timer, "quit-limit");
+        /* When the loop ends, the bus is closed with it, and no reply would leave any more. */
+        mode_store_cancel(m->private->mode_store);
         cycle_handle(m->cycle, CYCLE_EVENT_QUIT);
         manager_chores(m);
         return 0;
@@ -605,6 +617,14 @@ int manager_new(const ManagerOptions *options, Manager **ret) {
         r = manager_start_bus(m);
         if (r < 0)
                 return r;
+        r =
+                        mode_store_new(m->event,
+                                       STORE_LIMIT_USEC,
+                                       manager_on_mode_stored,
+                                       m,
+                                       &m->private->mode_store);
+        if (r < 0)
+                return log_oom();
         r = clock_watch_new(m->event, on_clock_jump, m, &m->clock_watch);
         if (r < 0)
                 return log_error_errno(r, "Cannot watch the clock");
@@ -634,6 +654,8 @@ int manager_run(Manager *m) {
 Manager *manager_free(Manager *m) {
         if (!m)
                 return NULL;
+        if (m->private)
+                mode_store_free(m->private->mode_store);
         cycle_free(m->cycle);
         LIST_FOREACH(i, &m->plugins)
         plugin_free(LIST_ENTRY(i, Plugin, plugins));

@@ -16,6 +16,7 @@
 #include "daemon/history.h"
 #include "daemon/inhibitor.h"
 #include "daemon/login1.h"
+#include "daemon/mode-store.h"
 #include "daemon/plugin.h"
 #include "daemon/runtime-state.h"
 
@@ -56,11 +57,29 @@ int manager_run(Manager *m);
 /* what the bus may ask for; each returns 0 or a negative errno, with the reason in *ret_why (static) */
 
 int manager_rehearse(Manager *m, uint64_t for_usec, const char **ret_why);
-/* MODE_INVALID: what the configuration says, again. */
+/* MODE_INVALID: what the VM's definition or the configuration says, again. */
 int manager_set_mode(Manager *m, Machine *machine, Mode mode, const char **ret_why);
+/*
+ * The same in the VM's own definition; INVALID: out of it. @fn is called once if 0 is returned, and else
+ * never. Returns also: -EOPNOTSUPP without a reason if the machine's plugin cannot.
+ */
+int manager_store_mode(
+                Manager *m,
+                Machine *machine,
+                Mode mode,
+                ModeStoreFn fn,
+                void *userdata,
+                const char **ret_why);
 int manager_sync(Manager *m, Machine *machine, const char **ret_why);
 int manager_register(Manager *m, const Registration *r, const char **ret_why);
 int manager_unregister(Manager *m, const char *plugin, const char *address, const char **ret_why);
+/* Hands a hint on to a plugin; a name may be anything that a VM is called. */
+int manager_notify(
+                Manager *m,
+                const char *plugin,
+                const char *event,
+                const char *name,
+                const char **ret_why);
 int manager_reload(Manager *m, const char **ret_why);
 
 /* One sentence a person can read: "3 machines, trouble with libvirt, lock held, budget 4.9s". */

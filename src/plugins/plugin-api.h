@@ -199,7 +199,8 @@ struct suspendd_plugin {
         int (*notify)(void *instance, const char *event, const char *name);
 
         /*
-         * Writes @mode into the VM's own definition, or takes it out if NULL; answered by host->stored().
+         * Writes @mode into the VM's own definition, or takes it out if NULL; answered by host->stored(),
+         * after host->machine_change() has told what the definition says now. It has 30 s.
          * Returns: SUSPENDD_PENDING; a negative errno, then it is not answered.
          */
         int (*store_mode)(void *vm, uint64_t request, const char *mode);

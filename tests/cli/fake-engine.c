@@ -5,15 +5,19 @@
 #include "common/time-util.h"
 
 #define SYNC_USEC (100 * USEC_PER_MSEC)
+#define STORE_USEC (50 * USEC_PER_MSEC)
 #define RECORDS_MAX 64
 
-static const struct suspendd_plugin fake_api = { .name = "qmp" };
+static int fake_store_mode(void *vm, uint64_t request, const char *mode);
+
+static const struct suspendd_plugin fake_api = { .name = "qmp", .store_mode = fake_store_mode };
 static Plugin fake_plugin = { .api = &fake_api };
 static Manager the_manager;
 static Cycle the_cycle;
 static char *records[RECORDS_MAX + 1];
 static size_t n_records;
 static sd_event_source *timer;
+static ModeStore *mode_store;
 
 static const char *const cycle_kind_table[] = { "sleep", "rehearsal", "unannounced", "recovery" };
 DEFINE_STRING_TABLE(cycle_kind, CycleKind, CYCLE_KIND);
@@ -30,6 +34,7 @@ static Machine *machine_make(const char *id, const char *address, const char *no
 
         m->cycle = &the_cycle;
         m->plugin = &fake_plugin;
+        m->vm = m;
         m->run_state = SUSPENDD_STATE_RUNNING;
         m->policy = POLICY_DEFAULT;
         m->report.asked = SUSPENDD_ACT_INVALID;
@@ -247,6 +252,74 @@ int manager_set_mode(Manager *m, Machine *machine, Mode mode, const char **ret_w
         return 0;
 }
 
+/* what writes into definitions: vm2's cannot be written, and that of "web 1/a" not now */
+
+typedef struct Store {
+        Machine *machine;
+        uint64_t request;
+        Mode mode;
+        sd_event_source *timer;
+} Store;
+
+static int end_store(sd_event_source *s, uint64_t usec, void *userdata) {
+        Store *store = userdata;
+        Machine *m = store->machine;
+
+        (void) s;
+        (void) usec;
+        if (m->policy.mode == MODE_BLOCK)
+                mode_store_answer(mode_store, m->plugin, store->request, -EIO, "no \x1b[31mroom");
+        else {
+                m->policy.mode = store->mode == MODE_INVALID ? MODE_AUTO : store->mode;
+                (void) str_replace(
+                                &m->mode_source,
+                                store->mode == MODE_INVALID ? "default" : "its definition");
+                mode_store_answer(mode_store, m->plugin, store->request, 0, NULL);
+        }
+        sd_event_source_unref(store->timer);
+        free(store);
+        return 0;
+}
+
+static int fake_store_mode(void *vm, uint64_t request, const char *mode) {
+        Machine *m = vm;
+        Store *store;
+
+        if (m->why_not[SUSPENDD_ACT_SUSPEND])
+                return -EOPNOTSUPP;
+        store = calloc(1, sizeof(*store));
+        if (!store)
+                return -ENOMEM;
+        *store = (Store){ .machine = m, .request = request, .mode = mode_from_string(mode) };
+        if (sd_event_add_time_relative(
+                            the_manager.event,
+                            &store->timer,
+                            CLOCK_MONOTONIC,
+                            STORE_USEC,
+                            1,
+                            end_store,
+                            store) < 0)
+                abort();
+        return SUSPENDD_PENDING;
+}
+
+static void on_stored(void *userdata, Machine *m) {
+        (void) userdata;
+        bus_api_machine_changed(the_manager.bus_api, m);
+}
+
+int manager_store_mode(
+                Manager *m,
+                Machine *machine,
+                Mode mode,
+                ModeStoreFn fn,
+                void *userdata,
+                const char **ret_why) {
+        (void) m;
+        (void) ret_why;
+        return mode_store_begin(mode_store, machine, mode, fn, userdata);
+}
+
 int manager_register(Manager *m, const Registration *r, const char **ret_why) {
         LIST_FOREACH(i, &the_cycle.machines)
         if (str_equal(LIST_ENTRY(i, Machine, machines)->address, r->address)) {
@@ -272,6 +345,25 @@ int manager_unregister(Manager *m, const char *plugin, const char *address, cons
                 }
         }
         return -ENOENT;
+}
+
+/* Machines come and go by hints alone, whatever they are called. */
+int manager_notify(
+                Manager *m,
+                const char *plugin,
+                const char *event,
+                const char *name,
+                const char **ret_why) {
+        if (!str_equal(plugin, "qmp")) {
+                *ret_why = "no such plugin is loaded";
+                return -ENOENT;
+        }
+        if (!str_equal(event, "started")) {
+                *ret_why = "the plugin takes no hints";
+                return -EOPNOTSUPP;
+        }
+        bus_api_machine_added(m->bus_api, machine_make(name, "/run/hinted.qmp", NULL));
+        return 0;
 }
 
 int manager_reload(Manager *m, const char **ret_why) {
@@ -321,6 +413,9 @@ int fake_manager_new(size_t n_more, Manager **ret) {
         make_machines(n_more);
 
         r = sd_event_new(&m->event);
+        if (r < 0)
+                return r;
+        r = mode_store_new(m->event, 10 * USEC_PER_SEC, on_stored, NULL, &mode_store);
         if (r < 0)
                 return r;
         r = sd_bus_open_system(&m->bus);

@@ -4,9 +4,12 @@
  * The fake plugin as a shared object, for tests of the whole daemon: machines in the daemon's memory,
  * on the real clock, as "[Plugin fake]" tells:
  *
- *     Machine=NAME [suspend|pause|resume|wake|get-time|set-time=ANSWER]… [latency|late|offset=MS]…
+ *     Machine=NAME [suspend|pause|resume|wake|get-time|set-time|store=ANSWER]… [latency|late|offset=MS]…
+ *             [mode=WORD]
+ *     Trouble=TEXT
  *
- * with an ANSWER of now, later, never, twice, error, refuse, lie, late, bounce, or none: it cannot.
+ * with an ANSWER of now, later, never, twice, error, refuse, lie, late, bounce, or none: it cannot. A
+ * hint that a machine has started or stopped makes it so.
  */
 
 #include <errno.h>
@@ -80,6 +83,15 @@ static bool vm_set_answer(FakeVm *vm, size_t act, const char *value) {
         return true;
 }
 
+static bool vm_set_store(FakeVm *vm, const char *value) {
+        int answer = answer_from_string(value);
+
+        if (answer < 0)
+                return false;
+        vm->store = (FakeAnswer) answer;
+        return true;
+}
+
 /* One KEY=VALUE. Returns: whether it was understood. */
 static bool vm_set(FakeVm *vm, char *word) {
         char *value = strchr(word, '=');
@@ -91,6 +103,12 @@ static bool vm_set(FakeVm *vm, char *word) {
         for (size_t act = 0; act < SUSPENDD_ACT_MAX; act++)
                 if (str_equal(word, act_names[act]))
                         return vm_set_answer(vm, act, value);
+        if (str_equal(word, "store"))
+                return vm_set_store(vm, value);
+        if (str_equal(word, "mode")) {
+                (void) snprintf(vm->mode, sizeof(vm->mode), "%s", value);
+                return true;
+        }
         ms = strtoll(value, NULL, 10);
         if (str_equal(word, "latency"))
                 vm->latency_usec = (uint64_t) ms * USEC_PER_MSEC;
@@ -139,6 +157,7 @@ static bool module_set_machine(Module *m, const char *line) {
 }
 
 static int module_load(FakeWorld *w, const struct suspendd_setting *settings, size_t n_settings) {
+        const char *trouble = NULL;
         Module *m = w->userdata;
         int r = 0;
 
@@ -154,14 +173,30 @@ static int module_load(FakeWorld *w, const struct suspendd_setting *settings, si
         if (r < 0)
                 return r;
         for (size_t i = 0; i < n_settings; i++)
-                if (!str_equal(settings[i].key, "Machine") ||
-                    !module_set_machine(m, settings[i].value))
+                if (str_equal(settings[i].key, "Trouble"))
+                        trouble = settings[i].value;
+                else if (!str_equal(settings[i].key, "Machine") ||
+                         !module_set_machine(m, settings[i].value))
                         w->host->log(w->host,
                                      3,
                                      NULL,
                                      "%s:%u: not understood",
                                      settings[i].file,
                                      settings[i].line);
+        w->host->trouble(w->host, trouble);
+        return 0;
+}
+
+static int module_notify(FakeWorld *w, const char *event, const char *name) {
+        Module *m = w->userdata;
+        FakeVm *vm = module_find(m, name);
+
+        if (str_equal(event, "started"))
+                fake_vm_start(vm ? vm : fake_vm_new(&m->world, name));
+        else if (!str_equal(event, "stopped"))
+                return -EOPNOTSUPP;
+        else if (vm)
+                fake_vm_end(vm);
         return 0;
 }
 
@@ -177,6 +212,7 @@ __attribute__((constructor)) static void module_open(void) {
         module.world = (FakeWorld){ .now = module_now,
                                     .arm = module_arm,
                                     .load = module_load,
+                                    .notify = module_notify,
                                     .detach = module_detach,
                                     .userdata = &module };
         list_init(&module.world.vms);

@@ -396,6 +396,41 @@ static void vm_cancel(void *userdata, uint64_t step) {
                 vm_drop_step(vm);
 }
 
+/* its definition */
+
+static void vm_store(FakeVm *vm) {
+        const struct suspendd_host *host = vm->world->host;
+        uint64_t request = vm->store_request;
+
+        vm->store_request = vm->store_due_usec = 0;
+        if (!host || !vm->machine)
+                return;
+        if (vm->store == FAKE_ERROR) {
+                host->stored(host, request, -EIO, "it is told to fail");
+                return;
+        }
+        memcpy(vm->mode, vm->store_mode, sizeof(vm->mode));
+        fake_vm_change(vm);
+        host->stored(host, request, 0, NULL);
+}
+
+static int vm_store_mode(void *userdata, uint64_t request, const char *mode) {
+        FakeVm *vm = userdata;
+
+        if (vm->store == FAKE_REFUSE)
+                return -EBUSY;
+        vm->world->host->log(vm->world->host, 6, vm->machine, "asked to store a mode");
+        vm->store_request = request;
+        (void) snprintf(vm->store_mode, sizeof(vm->store_mode), "%s", mode ? mode : "");
+        if (vm->store == FAKE_NOW)
+                vm_store(vm);
+        else if (vm->store != FAKE_NEVER)
+                vm->store_due_usec = vm_now_usec(vm) + vm->latency_usec;
+        if (vm->world->arm)
+                vm->world->arm(vm->world->userdata);
+        return SUSPENDD_PENDING;
+}
+
 /* time */
 
 uint64_t fake_world_next(const FakeWorld *w) {
@@ -412,6 +447,8 @@ uint64_t fake_world_next(const FakeWorld *w) {
                         next = MIN(next, vm->strike_usec);
                 if (vm->bounce_usec != 0)
                         next = MIN(next, vm->bounce_usec);
+                if (vm->store_due_usec != 0)
+                        next = MIN(next, vm->store_due_usec);
         }
         return next;
 }
@@ -427,6 +464,8 @@ static void vm_run(FakeVm *vm) {
                 (void) fake_vm_strike(vm);
         if (vm->bounce_usec != 0 && vm->bounce_usec <= now)
                 (void) fake_vm_guest_wake(vm);
+        if (vm->store_due_usec != 0 && vm->store_due_usec <= now)
+                vm_store(vm);
 }
 
 void fake_world_run(FakeWorld *w) {
@@ -656,6 +695,12 @@ static int fake_load(void *instance, const struct suspendd_setting *settings, si
         return 0;
 }
 
+static int fake_notify(void *instance, const char *event, const char *name) {
+        FakeWorld *w = instance;
+
+        return w->notify ? w->notify(w, event, name) : -EOPNOTSUPP;
+}
+
 _public_ const struct suspendd_plugin fake_plugin = {
         .abi = SUSPENDD_PLUGIN_ABI,
         .size = sizeof(struct suspendd_plugin),
@@ -664,6 +709,8 @@ _public_ const struct suspendd_plugin fake_plugin = {
         .create = fake_create,
         .destroy = fake_destroy,
         .load = fake_load,
+        .notify = fake_notify,
+        .store_mode = vm_store_mode,
         .suspend = vm_suspend,
         .pause = vm_pause,
         .resume = vm_resume,

@@ -72,7 +72,8 @@ struct FakeVm {
         /* how it behaves */
         FakeAnswer answers[SUSPENDD_ACT_MAX];
         const char *why_not[SUSPENDD_ACT_MAX];
-        char mode[16]; /* what its own definition says; empty: nothing */
+        char mode[16];    /* what its own definition says; empty: nothing */
+        FakeAnswer store; /* to having it written: NOW, LATER, NEVER, ERROR, REFUSE */
         uint64_t latency_usec, late_usec;
         bool is_stacking; /* a pause goes on top of a suspend (QEMU >= 9) */
         bool is_shy;      /* announced without a run state: fake_vm_tell() tells it */
@@ -86,6 +87,8 @@ struct FakeVm {
         uint64_t strike_usec;           /* a suspend that was taken strikes then; 0: none */
         uint64_t bounce_usec;
         FakeChannel monitor, agent;
+        uint64_t store_request, store_due_usec; /* 0: none */
+        char store_mode[16];
 
         /* testimony */
         unsigned paused_by, suspended_by;
@@ -107,6 +110,7 @@ struct FakeWorld {
         bool (*is_alive)(void *userdata); /* whether acts still reach the machines; may be NULL */
         /* settings, and the end of the instance; may be NULL */
         int (*load)(FakeWorld *w, const struct suspendd_setting *settings, size_t n_settings);
+        int (*notify)(FakeWorld *w, const char *event, const char *name);
         void (*detach)(FakeWorld *w);
         void *userdata;
         const struct suspendd_host *host; /* of the instance that is attached; NULL: none */

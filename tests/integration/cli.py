@@ -8,75 +8,19 @@ import os
 import pty
 import re
 import select
-import shutil
 import struct
 import subprocess
-import tempfile
 import termios
 import time
 import unittest
 from fcntl import ioctl
 
-HERE = os.path.dirname(os.path.abspath(__file__))
-SOURCE = os.path.dirname(os.path.dirname(HERE))
-BUILD = os.environ.get("SUSPENDD_BUILD", os.path.join(SOURCE, "build"))
-COMMAND = os.path.join(BUILD, "src/cli/suspendctl")
+from _bus import BUILD, COMMAND, LIMIT, SOURCE, BusCase, wait_for
+
 DAEMON = os.path.join(BUILD, "tests/cli/fake-suspendd")
-LIMIT = 20
 NOBODY = 65534
-VERBS = ["status", "list", "show", "history", "monitor", "rehearse", "mode", "sync", "register", "unregister"]
-
-BUS = """<busconfig>
-<type>system</type> <listen>unix:path=%s</listen> <auth>EXTERNAL</auth>
-<policy context="default">
-  <allow user="*"/> <deny own="*"/> <deny send_type="method_call"/>
-  <allow send_type="signal"/>
-  <allow send_requested_reply="true" send_type="method_return"/>
-  <allow send_requested_reply="true" send_type="error"/>
-  <allow receive_type="method_call"/> <allow receive_type="method_return"/>
-  <allow receive_type="error"/> <allow receive_type="signal"/>
-  <allow send_destination="org.freedesktop.DBus"/>
-</policy>
-<include>%s/conf/org.suspendd1.conf</include>
-</busconfig>
-"""
-
-
-def wait_for(predicate, what):
-    """Calls predicate() until it gives something true, and returns that."""
-    end = time.monotonic() + LIMIT
-    while time.monotonic() < end:
-        value = predicate()
-        if value:
-            return value
-        select.select([], [], [], 0.02)
-    raise AssertionError("not within %d s: %s" % (LIMIT, what))
-
-
-class Bus:
-    """A system bus with the project's own policy."""
-
-    def __init__(self):
-        self.folder = tempfile.mkdtemp(prefix="suspendd-cli-")
-        os.chmod(self.folder, 0o755)
-        self.path = os.path.join(self.folder, "bus")
-        config = os.path.join(self.folder, "bus.conf")
-        with open(config, "w") as f:
-            f.write(BUS % (self.path, SOURCE))
-        self.process = subprocess.Popen(["dbus-daemon", "--nofork", "--config-file=" + config],
-                                        stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-        wait_for(lambda: os.path.exists(self.path), "the bus")
-
-    def environment(self, **more):
-        """For whoever shall use this bus."""
-        env = {k: v for k, v in os.environ.items() if k not in ("NO_COLOR", "SYSTEMD_COLORS", "COLUMNS")}
-        return {**env, "DBUS_SYSTEM_BUS_ADDRESS": "unix:path=" + self.path, "LC_ALL": "C.UTF-8", "TERM": "xterm", **more}
-
-    def stop(self):
-        """Ends the bus; the folder goes with it."""
-        self.process.kill()
-        self.process.wait()
-        shutil.rmtree(self.folder)
+VERBS = ["status", "list", "show", "history", "monitor", "rehearse", "mode", "sync", "register", "unregister",
+         "notify"]
 
 
 class Lines:
@@ -104,17 +48,11 @@ class Lines:
         return json.loads(line)
 
 
-class Case(unittest.TestCase):
-    """One bus for a class, one daemon for a test."""
+class Case(BusCase):
+    """One daemon for a test."""
 
-    quick = True
     has_daemon = True
     daemon_environment = {}
-
-    @classmethod
-    def setUpClass(cls):
-        cls.bus = Bus()
-        cls.addClassCleanup(cls.bus.stop)
 
     def setUp(self):
         if not self.has_daemon:
@@ -125,29 +63,6 @@ class Case(unittest.TestCase):
         self.daemon = daemon
         self.addCleanup(lambda: (daemon.kill(), daemon.wait()))
         wait_for(lambda: self.ctl("list").returncode == 0, "the daemon")
-
-    def ctl(self, *arguments, env=None, user=None):
-        """Runs suspendctl to its end."""
-        return subprocess.run([COMMAND] + list(arguments), env=self.bus.environment(**(env or {})), user=user,
-                              stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, timeout=LIMIT,
-                              encoding="utf-8")
-
-    def good(self, *arguments, **more):
-        """What suspendctl prints, when all is well."""
-        done = self.ctl(*arguments, **more)
-        self.assertEqual(done.returncode, 0, done.stderr)
-        return done.stdout
-
-    def json(self, *arguments):
-        """What suspendctl prints with --json."""
-        return json.loads(self.good("--json", *arguments))
-
-    def code(self, *arguments, **more):
-        """Exit status; whoever fails says why."""
-        done = self.ctl(*arguments, **more)
-        if done.returncode not in (0, 6):
-            self.assertRegex(done.stderr, r"\Asuspendctl: ")
-        return done.returncode
 
     def on_terminal(self, columns, *arguments, **env):
         """What suspendctl writes on a terminal of this width."""
@@ -177,7 +92,7 @@ class Arguments(Case):
         for verb in VERBS:
             self.assertRegex(text, r"(?m)^  %s " % verb)
         for option in ["-h --help", "--version", "--json", "--no-legend", "-n --lines", "--for", "--plugin", "--name",
-                       "-q --quiet"]:
+                       "--persistent", "-q --quiet"]:
             self.assertIn(option, text)
 
     def test_every_verb_and_option_of_the_help_is_in_the_manual(self):
@@ -194,8 +109,9 @@ class Arguments(Case):
                           ["-n", "-1", "history"], ["rehearse", "--for=x"], ["rehearse", "--for=infinity"],
                           ["status", "x"], ["monitor", "x"], ["rehearse", "x"], ["history", "1", "2"],
                           ["mode"], ["mode", "vm1"], ["register"], ["register", "a", "b", "c"], ["unregister"],
-                          ["unregister", "a", "b"], ["list", "--for=3s"], ["status", "-n3"], ["mode", "a", "b", "--name=x"],
-                          ["register", "a", "--json"]]:
+                          ["unregister", "a", "b"], ["notify"], ["notify", "a", "b"], ["notify", "a", "b", "c", "d"],
+                          ["notify", "a", "b", "-c"], ["notify", "a", "b", "c", "--json"], ["list", "--for=3s"], ["status", "-n3"], ["mode", "a", "b", "--name=x"],
+                          ["register", "a", "--json"], ["sync", "--persistent"]]:
             with self.subTest(arguments=arguments):
                 done = self.ctl(*arguments)
                 self.assertEqual((done.returncode, done.stdout), (2, ""))
@@ -203,9 +119,19 @@ class Arguments(Case):
 
     def test_without_a_daemon_it_is_3(self):
         for arguments in [[], ["status"], ["list"], ["show"], ["history"], ["history", "1"], ["rehearse"],
-                          ["mode", "a", "auto"], ["sync"], ["register", "/x"], ["unregister", "/x"], ["unregister", "x"]]:
+                          ["mode", "a", "auto"], ["sync"], ["register", "/x"], ["unregister", "/x"], ["unregister", "x"],
+                          ["notify", "qmp", "started", "x"]]:
             with self.subTest(arguments=arguments):
                 self.assertEqual(self.code(*arguments), 3)
+
+    def test_nothing_starts_the_daemon(self):
+        """Where the bus could start it, it is not asked to, and says at once that it does not run."""
+        began = time.monotonic()
+        for arguments in [["status"], ["notify", "qmp", "started", "x"]]:
+            with self.subTest(arguments=arguments):
+                self.assertEqual(self.code(*arguments), 3)
+        self.assertLess(time.monotonic() - began, 2)
+        self.assertFalse(os.path.exists(self.bus.started))
 
     def test_without_a_bus_it_is_3(self):
         self.assertEqual(self.code("list", env={"DBUS_SYSTEM_BUS_ADDRESS": "unix:path=/nonexistent"}), 3)
@@ -381,6 +307,30 @@ class Acting(Case):
         self.assertEqual([x["mode"] for x in self.json("list")], ["auto", "pause", "pause", "block"])
         self.assertEqual(self.json("show", "vm1")[0]["mode_source"], "command")
 
+    def test_mode_is_stored_and_shown(self):
+        self.good("register", "--name=new", "/run/new.qmp")
+        text = self.good("mode", "vm1", "new", "pause", "--persistent")
+        self.assertRegex(text, r"(?m)^new +running +pause +pause +-\nvm1 +running +pause +pause ")
+        self.assertEqual(self.json("show", "vm1")[0]["mode_source"], "its definition")
+        self.good("mode", "--persistent", "vm1", "default")
+        self.assertEqual(self.json("show", "vm1")[0]["mode_source"], "default")
+
+    def test_daemon_serves_others_while_a_mode_is_stored(self):
+        jobs = [subprocess.Popen([COMMAND, "mode", "vm1", mode, "--persistent", "-q"], env=self.bus.environment())
+                for mode in ["pause", "ignore", "pause"]]
+        self.good("list")
+        self.assertEqual([x.wait(LIMIT) for x in jobs], [0, 0, 0])
+
+    def test_definition_that_cannot_be_written_is_1_and_says_why(self):
+        done = self.ctl("mode", "vm2", "pause", "--persistent")
+        self.assertEqual((done.returncode, done.stderr),
+                         (1, "suspendctl: Cannot store the mode of vm2: the VM's definition cannot be written by plugin "
+                             "qmp; use suspendd.conf\n"))
+        done = self.ctl("mode", "web*", "pause", "--persistent")
+        self.assertEqual((done.returncode, done.stderr),
+                         (1, "suspendctl: Cannot store the mode of web 1/a: no \\x1b[31mroom\n"))
+        self.assertEqual(self.code("mode", "vm1", "sleepy", "--persistent"), 2)
+
     def test_unknown_mode_is_2(self):
         self.assertEqual(self.code("mode", "vm1", "sleepy"), 2)
         self.assertEqual(self.json("list", "vm1")[0]["mode"], "auto")
@@ -415,6 +365,28 @@ class Acting(Case):
         self.good("unregister", "/run/other.qmp")
         self.assertEqual(self.code("unregister", "/run/other.qmp"), 1)
 
+    def test_a_name_is_told_as_it_is(self):
+        for name in ["web", "-name", "--help", "two words", "it's \"quoted\"", "line\nline", "\x1b[31m", "ünï", "$(id)", "--"]:
+            with self.subTest(name=name):
+                self.good("notify", "qmp", "started", "--", name)
+                shown = re.sub("[\x00-\x1f]", lambda m: "\\x%02x" % ord(m.group()), name)
+                self.assertIn(shown, [x["id"] for x in self.json("list")])
+        self.assertEqual(self.good("notify", "--", "qmp", "started", "-after"), "")
+
+    def test_a_name_that_no_bus_takes_is_refused_in_words(self):
+        done = self.ctl("notify", "qmp", "started", "--", b"bad\xff")
+        self.assertEqual((done.returncode, done.stderr), (2, "suspendctl: An argument is not valid UTF-8 text.\n"))
+        for name in ["", "x" * 5000]:
+            with self.subTest(length=len(name)):
+                self.assertEqual(self.code("notify", "qmp", "started", name), 2)
+
+    def test_a_hint_that_nobody_takes_is_1_and_says_why(self):
+        for arguments, why in [(["xen", "started"], "no such plugin is loaded"),
+                               (["qmp", "hummed"], "the plugin takes no hints")]:
+            with self.subTest(arguments=arguments):
+                done = self.ctl("notify", *arguments, "web")
+                self.assertEqual((done.returncode, done.stderr), (1, "suspendctl: Cannot notify the plugin: %s\n" % why))
+
     def test_monitor_prints_json_lines(self):
         lines = Lines(self, [COMMAND, "monitor", "--json"], self.bus.environment())
 
@@ -446,8 +418,8 @@ class Rights(Case):
 
     def test_changing_is_refused_with_5_and_changes_nothing(self):
         before = self.json("status")
-        for arguments in [["rehearse", "--for=0"], ["mode", "vm1", "pause"], ["sync", "vm1"], ["register", "/x"],
-                          ["unregister", "/run/vm1.qmp"]]:
+        for arguments in [["rehearse", "--for=0"], ["mode", "vm1", "pause"], ["mode", "vm1", "pause", "--persistent"], ["sync", "vm1"], ["register", "/x"],
+                          ["unregister", "/run/vm1.qmp"], ["notify", "qmp", "started", "x"]]:
             with self.subTest(arguments=arguments):
                 done = self.ctl(*arguments, user=NOBODY)
                 self.assertEqual((done.returncode, done.stderr), (5, "suspendctl: Only root may do this.\n"))

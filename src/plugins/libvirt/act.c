@@ -63,22 +63,29 @@ static bool act_is_lost_suspend(const ActCall *a) {
                a->reading.reason == VIR_DOMAIN_PAUSED_UNKNOWN;
 }
 
+/* libvirt goes on saying so afterwards; that QEMU has woken it is all that can be known. */
+static int act_wake_lost(ActCall *a, virDomainPtr dom) {
+        if (virDomainResume(dom) < 0 || virDomainPMWakeup(dom, 0) < 0)
+                return -1;
+        a->is_woken_unseen = true;
+        return act_look(a, dom);
+}
+
 /* A stop may lie on top of a suspend, so the vCPUs come first. */
 static int act_run(ActCall *a, virDomainPtr dom) {
-        bool is_lost_suspend;
-
         if (act_look(a, dom) < 0)
                 return -1;
-        is_lost_suspend = act_is_lost_suspend(a);
-        if (act_state(a) == SUSPENDD_STATE_OTHER && !is_lost_suspend) {
+        if (act_is_lost_suspend(a))
+                return act_wake_lost(a, dom);
+        if (act_state(a) == SUSPENDD_STATE_OTHER) {
                 act_refuse(a, -EUCLEAN);
                 return 0;
         }
-        if ((act_state(a) == SUSPENDD_STATE_PAUSED || is_lost_suspend) &&
+        if (act_state(a) == SUSPENDD_STATE_PAUSED &&
             (virDomainResume(dom) < 0 || act_look(a, dom) < 0))
                 return -1;
         /* After a suspend that a pause overtook, QEMU may be suspended while libvirt says that it runs. */
-        if (act_state(a) == SUSPENDD_STATE_SUSPENDED || a->act == SUSPENDD_ACT_WAKE || is_lost_suspend) {
+        if (act_state(a) == SUSPENDD_STATE_SUSPENDED || a->act == SUSPENDD_ACT_WAKE) {
                 if (virDomainPMWakeup(dom, 0) < 0 && act_state(a) == SUSPENDD_STATE_SUSPENDED)
                         return -1;
                 return act_look(a, dom);

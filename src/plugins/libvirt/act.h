@@ -32,6 +32,7 @@ struct ActCall {
         bool is_suspend_out; /* a suspend of ours may have struck while libvirt was away */
         bool is_again;     /* the same was begun before the connection broke */
         bool has_struck;   /* libvirt was told to do it */
+        bool is_woken_unseen; /* QEMU has woken it, and libvirt does not see it */
         bool was_foreign;  /* it was paused already, by somebody else */
         Reading reading;   /* at the end */
         struct suspendd_time time;

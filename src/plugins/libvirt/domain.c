@@ -7,6 +7,7 @@
 #include "plugins/libvirt/store.h"
 
 #define AWAY "libvirt is away"
+#define MISTAKEN "libvirt was restarted amidst its suspend and takes it for stopped; restart it once more"
 /* An act is done, and the event of it comes behind the answer. */
 #define ECHO_NS (50 * NSEC_PER_MSEC)
 
@@ -33,6 +34,7 @@ struct Domain {
         bool is_dirty;
         bool is_away;       /* its server */
         bool is_agent_hung; /* its agent did not answer the last time */
+        bool is_mistaken;    /* it runs, and libvirt takes it for stopped */
         bool is_suspend_out; /* the agent was told to, and it has not been seen to run or to stand since */
         char *refusal;      /* why libvirt would not suspend it, this start of it */
 };
@@ -82,6 +84,8 @@ static void domain_describe(const Domain *d, struct suspendd_machine_info *ret) 
         ret->why_not[SUSPENDD_ACT_SUSPEND] = domain_no_suspend(d) ?: no_agent ?: hung;
         ret->why_not[SUSPENDD_ACT_GET_TIME] = no_agent;
         ret->why_not[SUSPENDD_ACT_SET_TIME] = no_agent;
+        if (d->is_mistaken)
+                ret->why_not[SUSPENDD_ACT_SUSPEND] = ret->why_not[SUSPENDD_ACT_PAUSE] = MISTAKEN;
         /* What concerns the vCPUs is carried out as soon as libvirt is back. */
         if (d->is_away)
                 ret->why_not[SUSPENDD_ACT_SUSPEND] = AWAY;
@@ -122,20 +126,17 @@ static bool domain_is_pausing(const Domain *d) {
         return d->vcpu.running && d->vcpu.running->act == SUSPENDD_ACT_PAUSE;
 }
 
-/* A libvirt that was away when the guest suspended itself finds it stopped, and cannot say why. */
-static bool domain_is_lost_suspend(const Domain *d, const Reading *r) {
-        return d->is_suspend_out && r->state == VIR_DOMAIN_PAUSED &&
-               r->reason == VIR_DOMAIN_PAUSED_UNKNOWN;
-}
-
 static enum suspendd_run_state domain_state_of(
                 Domain *d, const Reading *r, const char **ret_detail) {
         enum suspendd_run_state state = run_state_of(r->state, r->reason, ret_detail);
+        bool is_unknown = r->state == VIR_DOMAIN_PAUSED && r->reason == VIR_DOMAIN_PAUSED_UNKNOWN;
 
-        if (domain_is_lost_suspend(d, r)) {
+        /* A libvirt that was away when the guest suspended itself finds it stopped, and cannot say why. */
+        if (is_unknown && (d->is_suspend_out || d->is_mistaken)) {
                 *ret_detail = NULL;
-                return SUSPENDD_STATE_SUSPENDED;
+                return d->is_mistaken ? SUSPENDD_STATE_RUNNING : SUSPENDD_STATE_SUSPENDED;
         }
+        d->is_mistaken = false;
         if (state == SUSPENDD_STATE_SUSPENDED ||
             (state == SUSPENDD_STATE_RUNNING && !d->agent.running))
                 d->is_suspend_out = false;
@@ -316,10 +317,14 @@ void domain_on_act(Domain *d, ActCall *a) {
                 server_on_break(d->server, &a->call);
         }
         domain_learn_of_agent(d, a);
+        if (a->is_woken_unseen)
+                d->is_mistaken = true;
         if (a->was_foreign && d->state == SUSPENDD_STATE_RUNNING)
                 domain_tell(d, SUSPENDD_STATE_OTHER, "paused by another hand", 0);
         domain_see(d, &a->reading);
         d->is_as_wanted = domain_is_as_wanted(d, a);
+        if (a->is_woken_unseen)
+                domain_changed(d);
         domain_answer(d, a);
         lane_start(d, lane);
         domain_look_again(d, a);

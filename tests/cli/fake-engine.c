@@ -2,6 +2,7 @@
 #include "fake-engine.h"
 #include <errno.h>
 #include "common/clock-sample.h"
+#include "common/text-escape.h"
 #include "common/time-util.h"
 
 #define SYNC_USEC (100 * USEC_PER_MSEC)
@@ -84,7 +85,7 @@ static void make_machines(size_t n_more) {
 enum suspendd_act machine_plan(const Machine *m, char *why, size_t size) {
         const char *lack = m->why_not[SUSPENDD_ACT_SUSPEND];
 
-        (void) snprintf(why, size, "%s", lack ? lack : "");
+        (void) text_cut(why, size, lack ? lack : "");
         if (m->policy.mode == MODE_IGNORE || m->policy.mode == MODE_BLOCK)
                 return SUSPENDD_ACT_INVALID;
         return lack || m->policy.mode == MODE_PAUSE ? SUSPENDD_ACT_PAUSE : SUSPENDD_ACT_SUSPEND;

@@ -228,6 +228,21 @@ class Reading(Case):
                 self.assertLessEqual(max(len(x) for x in table), columns)
 
 
+    def test_long_reasons_are_whole_and_stay_in_their_column(self):
+        why = "/" + " ".join(["the guest agent is not connected"] * 7)
+        self.good("register", "--name=long", "/run/long.qmp", why)
+        self.assertIn("Why: %s\n" % why, self.good("show", "long"))
+        lines = self.on_terminal(80, "list", "long", NO_COLOR="1").splitlines()
+        column = lines[0].index("WHY")
+        self.assertGreater(len(lines), 3)
+        self.assertLessEqual(max(len(x) for x in lines), 80)
+        self.assertEqual("".join(x[column:] for x in lines[1:]).replace(" ", ""), why.replace(" ", ""))
+        self.assertEqual({x[:column].strip() for x in lines[2:]}, {""})
+
+        self.good("register", "--name=longer", "/run/longer.qmp", why + "ü" * 300)
+        self.assertRegex(self.json("list", "longer")[0]["why"], "connectedü*…$")
+
+
 class Trouble(Case):
     """A plugin that has something to complain of."""
 

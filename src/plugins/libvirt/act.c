@@ -209,12 +209,13 @@ static void act_run_call(Call *c, virConnectPtr conn) {
         if (r < 0) {
                 call_fail(c, conn);
                 /* libvirt says the same of an agent that is not there and of one that does not answer. */
-                if (c->error == -ENOTCONN &&
-                    clock_now_ns(CLOCK_MONOTONIC) - began_ns >= ANSWER_SECONDS * NSEC_PER_SEC * 9 / 10)
+                if (c->error == -ENOTCONN && clock_now_ns(CLOCK_MONOTONIC) - began_ns >=
+                                                             ANSWER_SECONDS * NSEC_PER_SEC * 9 / 10)
                         c->error = -ETIMEDOUT;
         }
         if (dom && act_is_agents(a->act))
-                (void) virDomainAgentSetResponseTimeout(dom, VIR_DOMAIN_AGENT_RESPONSE_TIMEOUT_BLOCK, 0);
+                (void) virDomainAgentSetResponseTimeout(
+                                dom, VIR_DOMAIN_AGENT_RESPONSE_TIMEOUT_BLOCK, 0);
         if (dom)
                 (void) virDomainFree(dom);
 }
@@ -240,7 +241,11 @@ bool act_is_agents(enum suspendd_act act) {
                act == SUSPENDD_ACT_SET_TIME;
 }
 
-ActCall *act_new(const struct suspendd_host *host, Mailbox *mailbox, enum suspendd_act act, uint64_t step) {
+ActCall *act_new(
+                const struct suspendd_host *host,
+                Mailbox *mailbox,
+                enum suspendd_act act,
+                uint64_t step) {
         ActCall *a = calloc(1, sizeof(*a));
 
         if (!a)

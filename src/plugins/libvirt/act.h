@@ -29,12 +29,12 @@ struct ActCall {
 
         Domain *domain; /* of the loop; NULL once that is gone */
 
-        bool is_suspend_out; /* a suspend of ours may have struck while libvirt was away */
-        bool is_again;     /* the same was begun before the connection broke */
-        bool has_struck;   /* libvirt was told to do it */
+        bool is_suspend_out;  /* a suspend of ours may have struck while libvirt was away */
+        bool is_again;        /* the same was begun before the connection broke */
+        bool has_struck;      /* libvirt was told to do it */
         bool is_woken_unseen; /* QEMU has woken it, and libvirt does not see it */
-        bool was_foreign;  /* it was paused already, by somebody else */
-        Reading reading;   /* at the end */
+        bool was_foreign;     /* it was paused already, by somebody else */
+        Reading reading;      /* at the end */
         struct suspendd_time time;
 };
 
@@ -42,7 +42,11 @@ struct ActCall {
 void domain_on_act(Domain *d, ActCall *a);
 
 /* Returns: NULL without memory. */
-ActCall *act_new(const struct suspendd_host *host, Mailbox *mailbox, enum suspendd_act act, uint64_t step);
+ActCall *act_new(
+                const struct suspendd_host *host,
+                Mailbox *mailbox,
+                enum suspendd_act act,
+                uint64_t step);
 
 /* Whether it goes by the guest's agent. */
 bool act_is_agents(enum suspendd_act act);

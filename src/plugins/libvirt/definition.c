@@ -51,10 +51,10 @@ static AgentChannel definition_agent(xmlXPathContextPtr x) {
 static void definition_fill(xmlXPathContextPtr x, Definition *d) {
         *d = (Definition){
                 .is_s3_off = xpath_holds(x, "/domain/pm/suspend-to-mem[@enabled='no']"),
-                .is_s3_impossible = xpath_holds(
-                                x,
-                                "/domain/os/type[starts-with(@machine, 'virt') or "
-                                "starts-with(@machine, 'microvm')]"),
+                .is_s3_impossible =
+                                xpath_holds(x,
+                                            "/domain/os/type[starts-with(@machine, 'virt') or "
+                                            "starts-with(@machine, 'microvm')]"),
                 .agent = definition_agent(x),
         };
         for (size_t i = 0; !d->device && i < ARRAY_LEN(objections); i++)
@@ -71,19 +71,18 @@ int definition_read(const char *xml, Definition *ret) {
 
         if (size > DEFINITION_BYTES_MAX)
                 return -EMSGSIZE;
-        document = xmlReadMemory(
-                        xml,
-                        (int) size,
-                        "domain.xml",
-                        NULL,
-                        XML_PARSE_NONET | XML_PARSE_NOERROR | XML_PARSE_NOWARNING);
+        document =
+                        xmlReadMemory(xml,
+                                      (int) size,
+                                      "domain.xml",
+                                      NULL,
+                                      XML_PARSE_NONET | XML_PARSE_NOERROR | XML_PARSE_NOWARNING);
         if (!document)
                 return -EBADMSG;
         x = xmlXPathNewContext(document);
-        if (!x || xmlXPathRegisterNs(
-                                  x,
-                                  (const xmlChar *) "s",
-                                  (const xmlChar *) DEFINITION_NAMESPACE) != 0)
+        if (!x ||
+            xmlXPathRegisterNs(x, (const xmlChar *) "s", (const xmlChar *) DEFINITION_NAMESPACE) !=
+                            0)
                 r = -ENOMEM;
         else if (xpath_holds(x, "/domain")) {
                 definition_fill(x, ret);

@@ -27,9 +27,9 @@ typedef enum AgentChannel {
 } AgentChannel;
 
 typedef struct Definition {
-        bool is_s3_off;         /* <pm><suspend-to-mem enabled='no'/> */
-        bool is_s3_impossible;  /* a board without it, as arm64's virt */
-        const char *device;     /* static: what cannot be suspended with, or NULL */
+        bool is_s3_off;        /* <pm><suspend-to-mem enabled='no'/> */
+        bool is_s3_impossible; /* a board without it, as arm64's virt */
+        const char *device;    /* static: what cannot be suspended with, or NULL */
         AgentChannel agent;
         char mode[16]; /* what our element says, whatever it be; empty if it is not there */
 } Definition;

@@ -7,7 +7,8 @@
 #include "plugins/libvirt/store.h"
 
 #define AWAY "libvirt is away"
-#define MISTAKEN "libvirt was restarted amidst its suspend and takes it for stopped; restart it once more"
+#define MISTAKEN \
+        "libvirt was restarted amidst its suspend and takes it for stopped; restart it once more"
 /* An act is done, and the event of it comes behind the answer. */
 #define ECHO_NS (50 * NSEC_PER_MSEC)
 
@@ -26,6 +27,7 @@ struct Domain {
         char *name, *run;
         Definition definition;
         Lane vcpu, agent;
+        StoreCall *store;
 
         enum suspendd_run_state state; /* as the host was told */
         int64_t read_ns;               /* when the reading that it comes from was asked for */
@@ -34,9 +36,9 @@ struct Domain {
         bool is_dirty;
         bool is_away;       /* its server */
         bool is_agent_hung; /* its agent did not answer the last time */
-        bool is_mistaken;    /* it runs, and libvirt takes it for stopped */
+        bool is_mistaken;   /* it runs, and libvirt takes it for stopped */
         bool is_suspend_out; /* the agent was told to, and it has not been seen to run or to stand since */
-        char *refusal;      /* why libvirt would not suspend it, this start of it */
+        char *refusal; /* why libvirt would not suspend it, this start of it */
 };
 
 /* what the host is told */
@@ -65,8 +67,9 @@ static const char *domain_no_agent(const Domain *d) {
 }
 
 static void domain_describe(const Domain *d, struct suspendd_machine_info *ret) {
-        const char *no_agent = server_can_agents(d->server) ? domain_no_agent(d)
-                                                            : "no agents by this driver of libvirt's";
+        const char *no_agent = server_can_agents(d->server)
+                                               ? domain_no_agent(d)
+                                               : "no agents by this driver of libvirt's";
         const char *hung = d->is_agent_hung ? "the guest agent does not answer" : NULL;
 
         *ret = (struct suspendd_machine_info){
@@ -193,7 +196,6 @@ bool domain_has_ended(const Domain *d) {
 
 /* lanes */
 
-
 static ActCall *act_drop(ActCall *a) {
         if (a)
                 a->call.ops->free(&a->call);
@@ -252,8 +254,7 @@ static int domain_act(Domain *d, enum suspendd_act act, uint64_t step, int64_t l
 static void domain_take_up_again(Domain *d, ActCall *a) {
         ActCall *again;
 
-        if (d->vcpu.next || act_is_agents(a->act) ||
-            (a->act == SUSPENDD_ACT_PAUSE && a->step == 0))
+        if (d->vcpu.next || act_is_agents(a->act) || (a->act == SUSPENDD_ACT_PAUSE && a->step == 0))
                 return;
         again = act_new(d->host, server_mailbox(d->server), a->act, a->step);
         if (!again)
@@ -395,12 +396,36 @@ void domain_cancel(void *userdata, uint64_t step) {
         server_on_calls(d->server);
 }
 
+/* the mode in its definition: one request at a time, so that the last one wins */
+
+void domain_on_store(Domain *d, StoreCall *s) {
+        const char *why = s->call.error < 0 ? s->call.why : NULL;
+
+        d->store = NULL;
+        if (s->facts.name && !domain_is_other_run(d, s->facts.run))
+                domain_know(d, &s->facts);
+        d->host->stored(d->host, s->request, s->call.error, why);
+}
+
 int domain_store_mode(void *userdata, uint64_t request, const char *mode) {
         Domain *d = userdata;
+        StoreCall *s;
+        int r;
 
-        if (d->is_away)
-                return -ENOTCONN;
-        return store_mode(d->host, server_pool(d->server), d->uuid, request, mode);
+        if (d->is_away || d->store)
+                return d->is_away ? -ENOTCONN : -EBUSY;
+        s = store_call_new(d->uuid, mode, server_state_directory(d->server));
+        if (!s)
+                return -ENOMEM;
+        s->request = request;
+        s->domain = d;
+        r = pool_submit(server_pool(d->server), &s->call);
+        if (r < 0) {
+                s->call.ops->free(&s->call);
+                return r;
+        }
+        d->store = s;
+        return SUSPENDD_PENDING;
 }
 
 /* lifetime */
@@ -447,6 +472,8 @@ Domain *domain_free(Domain *d) {
         list_unlink(&d->domains);
         lane_free(&d->vcpu);
         lane_free(&d->agent);
+        if (d->store)
+                d->store->domain = NULL;
         machine = TAKE_PTR(d->machine);
         if (machine)
                 d->host->machine_remove(machine);

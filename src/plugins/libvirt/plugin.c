@@ -12,9 +12,9 @@
  *                                        └────────► mailbox ◄───────────────────────┘
  */
 
+#include "common/process.h"
 #include "plugins/libvirt/domain.h"
 #include "plugins/libvirt/servers.h"
-#include "common/process.h"
 
 static int libvirt_create(const struct suspendd_host *host, void **ret_instance) {
         Servers *s;
@@ -31,7 +31,8 @@ static void libvirt_destroy(void *instance) {
         servers_free(instance);
 }
 
-static int libvirt_load(void *instance, const struct suspendd_setting *settings, size_t n_settings) {
+static int libvirt_load(
+                void *instance, const struct suspendd_setting *settings, size_t n_settings) {
         return servers_load(instance, settings, n_settings);
 }
 

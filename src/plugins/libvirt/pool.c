@@ -124,7 +124,6 @@ static void *run_closer(void *userdata) {
         return NULL;
 }
 
-
 void pool_hang_up(Pool *p) {
         List *dead = malloc(sizeof(*dead));
 
@@ -220,7 +219,8 @@ static Link *pool_link(Pool *p, CallKind kind) {
                 size_t n;
 
                 n = queue_survey(q, links_max[q - p->queues], &best, &slot);
-                if (slot && !p->is_ended && (n < q->n_wanted || !best || best->n_busy >= CALLS_A_LINK))
+                if (slot && !p->is_ended &&
+                    (n < q->n_wanted || !best || best->n_busy >= CALLS_A_LINK))
                         return pool_open(p, q, slot);
                 if (best) {
                         best->n_busy++;
@@ -251,7 +251,10 @@ void call_fail(Call *c, virConnectPtr conn) {
         virErrorPtr e = virGetLastError();
         int code = e ? e->code : VIR_ERR_INTERNAL_ERROR;
 
-        (void) snprintf(c->why, sizeof(c->why), "%s", e && e->message ? e->message : "unknown error");
+        (void) snprintf(c->why,
+                        sizeof(c->why),
+                        "%s",
+                        e && e->message ? e->message : "unknown error");
         if (!conn || virConnectIsAlive(conn) != 1)
                 c->error = -ECONNRESET;
         else if (code == VIR_ERR_NO_DOMAIN)
@@ -413,9 +416,9 @@ static void nothing_free(Call *c) {
 }
 
 void pool_prepare(Pool *p, CallKind kind, size_t n) {
-        static const CallOps nothing_ops = {
-                .run = nothing_run, .done = nothing_done, .free = nothing_free
-        };
+        static const CallOps nothing_ops = { .run = nothing_run,
+                                             .done = nothing_done,
+                                             .free = nothing_free };
         size_t n_wanted = MIN((n + CALLS_A_LINK - 1) / CALLS_A_LINK, links_max[kind]);
         size_t n_before;
 

@@ -42,7 +42,7 @@ struct Call {
         const CallOps *ops;
         Pool *pool;
         CallKind kind;
-        bool is_last;            /* behind all others of its kind: its guest did not answer before */
+        bool is_last; /* behind all others of its kind: its guest did not answer before */
         atomic_bool is_given_up; /* nobody waits for it any more */
         atomic_bool has_begun;
         unsigned epoch;  /* of the connections that it was handed over to */

@@ -33,7 +33,8 @@ static char *query_value(const char *query, const char *key) {
         for (const char *p = query; p && *p; p += strcspn(p, "&;")) {
                 p += strspn(p, "&;");
                 if (strncmp(p, key, n) == 0 && p[n] == '=')
-                        return xmlURIUnescapeString(p + n + 1, (int) strcspn(p + n + 1, "&;"), NULL);
+                        return xmlURIUnescapeString(
+                                        p + n + 1, (int) strcspn(p + n + 1, "&;"), NULL);
         }
         return NULL;
 }
@@ -58,7 +59,8 @@ static int presence_read_uri(Presence *p, const xmlURI *u) {
         if (!slash)
                 return p->directory ? -EINVAL : -ENOMEM;
         *slash = 0;
-        if (asprintf(&p->state_directory, "%s/qemu%s", p->directory, is_session ? "/run" : "") < 0) {
+        if (asprintf(&p->state_directory, "%s/qemu%s", p->directory, is_session ? "/run" : "") <
+            0) {
                 p->state_directory = NULL;
                 return -ENOMEM;
         }
@@ -114,7 +116,8 @@ static bool presence_cares(void *userdata, const char *name) {
         const char *rest = p->state_directory, *hit = strstr(rest, name);
 
         /* A folder on the way, a socket, or a domain. */
-        return has_suffix(name, ".pid") || has_suffix(name, "-sock") || (hit && hit > rest && hit[-1] == '/');
+        return has_suffix(name, ".pid") || has_suffix(name, "-sock") ||
+               (hit && hit > rest && hit[-1] == '/');
 }
 
 static void presence_on_change(void *userdata) {

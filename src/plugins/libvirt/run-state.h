@@ -14,7 +14,7 @@
 
 /* One look at a domain. */
 typedef struct Reading {
-        int64_t asked_ns;    /* CLOCK_MONOTONIC before libvirt was asked; 0: it was not, or did not tell */
+        int64_t asked_ns; /* CLOCK_MONOTONIC before libvirt was asked; 0: it was not, or did not tell */
         int64_t boottime_ns; /* CLOCK_BOOTTIME at which it came to be in the state, at the latest */
         bool is_gone;        /* there is no such domain, or it is shut off */
         int state, reason;   /* virDomainState and its reason */

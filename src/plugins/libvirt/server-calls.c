@@ -27,7 +27,8 @@ static void await_control(virDomainPtr dom) {
         virDomainControlInfo info;
 
         for (int i = 0; i < CONTROL_TRIES; i++) {
-                if (virDomainGetControlInfo(dom, &info, 0) < 0 || info.state == VIR_DOMAIN_CONTROL_OK)
+                if (virDomainGetControlInfo(dom, &info, 0) < 0 ||
+                    info.state == VIR_DOMAIN_CONTROL_OK)
                         return;
                 (void) usleep(CONTROL_PAUSE_USEC);
         }
@@ -45,7 +46,8 @@ static void look_run(Call *c, virConnectPtr conn) {
         dom = virDomainLookupByUUID(conn, l->uuid);
         e = dom ? NULL : virGetLastError();
         if (e && e->code == VIR_ERR_NO_DOMAIN)
-                l->found.reading = (Reading){ .asked_ns = clock_now_ns(CLOCK_MONOTONIC), .is_gone = true };
+                l->found.reading = (Reading){ .asked_ns = clock_now_ns(CLOCK_MONOTONIC),
+                                              .is_gone = true };
         else if (!dom || find(dom, l->with_facts, l->state_directory, &l->found) < 0)
                 call_fail(c, conn);
         if (dom)

@@ -33,7 +33,7 @@ typedef struct ListCall {
         int64_t asked_ns; /* CLOCK_MONOTONIC: what came later is not in it */
         Found *found;
         size_t n_found;
-        bool is_qemu;  /* has agents */
+        bool is_qemu; /* has agents */
         char vmm[64]; /* "QEMU by libvirt 9.0.0" */
         void (*fn)(void *userdata, struct ListCall *c);
         void *userdata;

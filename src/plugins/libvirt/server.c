@@ -53,7 +53,11 @@ static Domain *server_find(const Server *s, const unsigned char *uuid) {
 }
 
 static int server_arm(
-                Server *s, sd_event_source **timer, uint64_t usec, sd_event_time_handler_t fn, const char *name) {
+                Server *s,
+                sd_event_source **timer,
+                uint64_t usec,
+                sd_event_time_handler_t fn,
+                const char *name) {
         int r;
 
         *timer = sd_event_source_disable_unref(*timer);
@@ -63,7 +67,8 @@ static int server_arm(
         return r;
 }
 
-static int server_on_timer(sd_event_source *source _unused_, uint64_t usec _unused_, void *userdata) {
+static int server_on_timer(
+                sd_event_source *source _unused_, uint64_t usec _unused_, void *userdata) {
         Server *s = userdata;
 
         s->timer = sd_event_source_disable_unref(s->timer);
@@ -72,7 +77,8 @@ static int server_on_timer(sd_event_source *source _unused_, uint64_t usec _unus
 }
 
 static void server_retry(Server *s) {
-        s->retry_usec = s->retry_usec == 0 ? RETRY_MIN_USEC : MIN(s->retry_usec * 2, RETRY_MAX_USEC);
+        s->retry_usec = s->retry_usec == 0 ? RETRY_MIN_USEC
+                                           : MIN(s->retry_usec * 2, RETRY_MAX_USEC);
         (void) server_arm(s, &s->timer, s->retry_usec, server_on_timer, "libvirt-retry");
 }
 
@@ -267,7 +273,12 @@ static void server_on_look(void *userdata, LookCall *l) {
         } else if (d && l->found.reading.is_gone) {
                 server_end_domain(s, d);
                 if (s->n_domains == 0)
-                        (void) server_arm(s, &s->timer, LINGER_USEC, server_on_timer, "libvirt-linger");
+                        (void) server_arm(
+                                        s,
+                                        &s->timer,
+                                        LINGER_USEC,
+                                        server_on_timer,
+                                        "libvirt-linger");
         } else if (d)
                 domain_see(d, &l->found.reading);
 }
@@ -286,7 +297,8 @@ void server_look(Server *s, const unsigned char *uuid, bool with_facts) {
                 l->call.ops->free(&l->call);
 }
 
-static int server_on_later(sd_event_source *source _unused_, uint64_t usec _unused_, void *userdata) {
+static int server_on_later(
+                sd_event_source *source _unused_, uint64_t usec _unused_, void *userdata) {
         Server *s = userdata;
 
         s->later = sd_event_source_disable_unref(s->later);
@@ -307,7 +319,8 @@ void server_look_later(Server *s, Domain *d) {
 
 /* what it tells */
 
-static void server_on_news(void *userdata, NewsKind kind, const unsigned char *uuid, int64_t at_ns) {
+static void server_on_news(
+                void *userdata, NewsKind kind, const unsigned char *uuid, int64_t at_ns) {
         Server *s = userdata;
         Domain *d = server_find(s, uuid);
 
@@ -354,7 +367,11 @@ bool server_trouble(const Server *s, char *buf, size_t size) {
         else if (!s->is_up && s->why[0])
                 (void) snprintf(buf, size, "%s cannot be connected to: %s", s->uri, s->why);
         else if (n_orphans > 0)
-                (void) snprintf(buf, size, "%s owes %zu answers that nobody waits for", s->uri, n_orphans);
+                (void) snprintf(buf,
+                                size,
+                                "%s owes %zu answers that nobody waits for",
+                                s->uri,
+                                n_orphans);
         else
                 return false;
         return true;
@@ -470,6 +487,10 @@ const char *server_uri(const Server *s) {
 
 const char *server_vmm(const Server *s) {
         return s->vmm;
+}
+
+const char *server_state_directory(const Server *s) {
+        return presence_state_directory(s->presence);
 }
 
 bool server_can_agents(const Server *s) {

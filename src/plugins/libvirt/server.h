@@ -14,8 +14,10 @@
 #include "plugins/libvirt/pool.h"
 
 typedef struct ServerOps {
-        void (*on_settled)(void *userdata); /* it has been looked at once, or there is nothing to look at */
-        void (*on_trouble)(void *userdata); /* what server_trouble() says may be something else now */
+        void (*on_settled)(
+                        void *userdata); /* it has been looked at once, or there is nothing to look at */
+        void (*on_trouble)(
+                        void *userdata); /* what server_trouble() says may be something else now */
 } ServerOps;
 
 /* lifetime */
@@ -55,6 +57,7 @@ Mailbox *server_mailbox(const Server *s);
 Pool *server_pool(const Server *s);
 const char *server_uri(const Server *s);
 const char *server_vmm(const Server *s);
+const char *server_state_directory(const Server *s);
 bool server_can_agents(const Server *s);
 
 /* Looks at the domain, and at what it is if @with_facts. */

@@ -1,15 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #include "plugins/libvirt/store.h"
 #include <errno.h>
-#include "plugins/libvirt/definition.h"
-
-typedef struct StoreCall {
-        Call call;
-        const struct suspendd_host *host;
-        uint64_t request;
-        unsigned char uuid[VIR_UUID_BUFLEN];
-        char *xml; /* NULL: take it out */
-} StoreCall;
 
 static int store_in(virDomainPtr dom, const char *xml) {
         unsigned flags = VIR_DOMAIN_AFFECT_LIVE;
@@ -34,6 +25,8 @@ static void store_run(Call *c, virConnectPtr conn) {
         dom = virDomainLookupByUUID(conn, s->uuid);
         if (!dom || store_in(dom, s->xml) < 0)
                 call_fail(c, conn);
+        else
+                (void) look_at_facts(dom, s->state_directory, &s->facts);
         if (dom)
                 (void) virDomainFree(dom);
 }
@@ -41,38 +34,35 @@ static void store_run(Call *c, virConnectPtr conn) {
 static void store_on_done(Call *c) {
         StoreCall *s = LIST_ENTRY(c, StoreCall, call);
 
-        s->host->stored(s->host, s->request, c->error, c->error < 0 ? c->why : NULL);
+        if (s->domain)
+                domain_on_store(s->domain, s);
 }
 
 static void store_free(Call *c) {
         StoreCall *s = LIST_ENTRY(c, StoreCall, call);
 
+        domain_facts_done(&s->facts);
+        free(s->state_directory);
         free(s->xml);
         free(s);
 }
 
-int store_mode(const struct suspendd_host *host,
-               Pool *p,
-               const unsigned char *uuid,
-               uint64_t request,
-               const char *mode) {
+StoreCall *store_call_new(
+                const unsigned char *uuid, const char *mode, const char *state_directory) {
         static const CallOps ops = { .run = store_run, .done = store_on_done, .free = store_free };
         StoreCall *s = calloc(1, sizeof(*s));
-        int r = 0;
+        int r;
 
         if (!s)
-                return -ENOMEM;
+                return NULL;
         call_init(&s->call, &ops, CALL_VCPU);
-        s->host = host;
-        s->request = request;
         (void) memcpy(s->uuid, uuid, sizeof(s->uuid));
-        if (mode)
+        r = str_replace(&s->state_directory, state_directory);
+        if (r >= 0 && mode)
                 r = definition_mode_xml(mode, &s->xml);
-        if (r >= 0)
-                r = pool_submit(p, &s->call);
         if (r < 0) {
                 store_free(&s->call);
-                return r;
+                return NULL;
         }
-        return SUSPENDD_PENDING;
+        return s;
 }

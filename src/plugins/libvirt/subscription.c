@@ -59,8 +59,13 @@ static void subscription_tell(Subscription *s, NewsKind kind, virDomainPtr dom) 
 }
 
 static int on_lifecycle(
-                virConnectPtr conn _unused_, virDomainPtr dom, int event, int detail, void *userdata) {
-        bool is_run = (event == VIR_DOMAIN_EVENT_STARTED && detail != VIR_DOMAIN_EVENT_STARTED_WAKEUP) ||
+                virConnectPtr conn _unused_,
+                virDomainPtr dom,
+                int event,
+                int detail,
+                void *userdata) {
+        bool is_run = (event == VIR_DOMAIN_EVENT_STARTED &&
+                       detail != VIR_DOMAIN_EVENT_STARTED_WAKEUP) ||
                       event == VIR_DOMAIN_EVENT_STOPPED;
 
         subscription_tell(userdata, is_run ? NEWS_RUN : NEWS_STATE, dom);
@@ -87,7 +92,10 @@ static void on_metadata(
 
 /* DEVICE_ADDED and DEVICE_REMOVED look the same. */
 static void on_device(
-                virConnectPtr conn _unused_, virDomainPtr dom, const char *alias _unused_, void *userdata) {
+                virConnectPtr conn _unused_,
+                virDomainPtr dom,
+                const char *alias _unused_,
+                void *userdata) {
         subscription_tell(userdata, NEWS_DEFINITION, dom);
 }
 
@@ -101,8 +109,13 @@ static void on_free(void *userdata) {
 }
 
 /* Events that a driver does not have are none of its domains' either. */
-static void subscribe(Subscription *s, virConnectPtr conn, int event, virConnectDomainEventGenericCallback fn) {
-        if (virConnectDomainEventRegisterAny(conn, NULL, event, fn, subscription_ref(s), on_free) < 0)
+static void subscribe(
+                Subscription *s,
+                virConnectPtr conn,
+                int event,
+                virConnectDomainEventGenericCallback fn) {
+        if (virConnectDomainEventRegisterAny(conn, NULL, event, fn, subscription_ref(s), on_free) <
+            0)
                 (void) subscription_unref(s);
 }
 
@@ -118,7 +131,10 @@ int subscription_open(Subscription *s, virConnectPtr conn) {
                   VIR_DOMAIN_EVENT_ID_METADATA_CHANGE,
                   VIR_DOMAIN_EVENT_CALLBACK(on_metadata));
         subscribe(s, conn, VIR_DOMAIN_EVENT_ID_DEVICE_ADDED, VIR_DOMAIN_EVENT_CALLBACK(on_device));
-        subscribe(s, conn, VIR_DOMAIN_EVENT_ID_DEVICE_REMOVED, VIR_DOMAIN_EVENT_CALLBACK(on_device));
+        subscribe(s,
+                  conn,
+                  VIR_DOMAIN_EVENT_ID_DEVICE_REMOVED,
+                  VIR_DOMAIN_EVENT_CALLBACK(on_device));
         if (virConnectDomainEventRegisterAny(
                             conn,
                             NULL,

@@ -42,7 +42,8 @@ static void *run_libvirt_loop(void *userdata _unused_) {
 }
 
 int thread_start_libvirt_loop(void) {
-        static bool is_registered, is_started; /* of the loop's thread alone, as all plugin calls are */
+        static bool is_registered,
+                        is_started; /* of the loop's thread alone, as all plugin calls are */
         int r;
 
         if (is_started)

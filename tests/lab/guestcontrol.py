@@ -31,14 +31,15 @@ class GuestControl:
 
     def wait_up(self, timeout=90):
         """Waits until the Linux guest is up, its agent too."""
+        if self.boot_seconds is not None:
+            return self
         wait_for(lambda: "GUEST-UP" in self.console() or not self.running(), timeout,
                  "%s up, console in %s" % (self.name, self.console_path))
         if not self.running():
             raise LabError("%s ended while it booted: %s" % (self.name, self.log()))
-        if self.boot_seconds is None:
-            self.boot_seconds = time.monotonic() - self.started
         if "GUEST-ERROR" in self.console():
             raise LabError("%s: %s" % (self.name, self.console()[-500:]))
+        self.boot_seconds = time.monotonic() - self.started
         return self
 
     def console(self):

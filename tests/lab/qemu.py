@@ -8,14 +8,15 @@ import subprocess
 import time
 import uuid as uuids
 
+from .guestcontrol import GuestControl, kernel_words
 from .images import guest_image, ovmf
-from .qmp import Agent, Qmp, connect
+from .qmp import Agent, Qmp
 from .util import LabError, LabUnavailable, alive, children, wait_for
 
 BINARY = "qemu-system-x86_64"
 
 
-class Qemu:
+class Qemu(GuestControl):
     """One QEMU process.
 
     The daemon's sockets are FOLDER/NAME.qmp and FOLDER/NAME.qga; the tests' own monitor
@@ -43,10 +44,9 @@ class Qemu:
         self._own = scratch.sub("own")
         self.qmp_path = os.path.join(self.folder, name + ".qmp")
         self.qga_path = os.path.join(self.folder, name + ".qga")
-        self.console_path = os.path.join(self._own, name + ".console")
-        self.process = self.pid = self._monitor = self._control = None
-        self.started = None
-        self.boot_seconds = None
+        self.console_path = self.own_path("console")
+        self.control_path = self.own_path("ctl")
+        self.process = self.pid = self._monitor = None
 
     def arguments(self):
         """QEMU's command line."""
@@ -63,12 +63,9 @@ class Qemu:
 
     def _linux_arguments(self, own):
         kernel, initrd = guest_image()
-        words = ["console=ttyS0 quiet nokaslr mitigations=off cryptomgr.notests panic=-1", self.append]
-        if not self.agent_on:
-            words.append("lab.agent=0")
         args = ["-machine", self.machine, "-m", str(self.memory), "-rtc", "base=utc,clock=host", "-no-reboot",
                 "-global", "PIIX4_PM.disable_s3=0" if self.machine == "pc" else "ICH9-LPC.disable_s3=0",
-                "-kernel", kernel, "-initrd", initrd, "-append", " ".join(words).strip(),
+                "-kernel", kernel, "-initrd", initrd, "-append", kernel_words(self.agent_on, self.append),
                 "-serial", "file:" + self.console_path,
                 "-device", "virtio-serial-pci",
                 "-chardev", "socket,id=ctl,path=%s.ctl,server=on,wait=off" % own,
@@ -107,18 +104,6 @@ class Qemu:
         wait_for(ready, timeout, "sockets of " + self.name)
         self.pid = children(self.process.pid)[0] if self.host else self.process.pid
 
-    def wait_up(self, timeout=90):
-        """Waits until the Linux guest is up, its agent too."""
-        wait_for(lambda: "GUEST-UP" in self.console() or self.process.poll() is not None, timeout,
-                 "%s up, console in %s" % (self.name, self.console_path))
-        if self.process.poll() is not None:
-            raise LabError("%s ended while it booted: %s" % (self.name, self.log()))
-        if self.boot_seconds is None:
-            self.boot_seconds = time.monotonic() - self.started
-        if "GUEST-ERROR" in self.console():
-            raise LabError("%s: %s" % (self.name, self.console()[-500:]))
-        return self
-
     def running(self):
         """Whether the process is there."""
         return self.process is not None and self.process.poll() is None
@@ -136,10 +121,10 @@ class Qemu:
 
     def disconnect(self):
         """Lets go of monitor and control line."""
-        for thing in (self._monitor, self._control):
-            if thing:
-                thing.close()
-        self._monitor = self._control = None
+        if self._monitor:
+            self._monitor.close()
+        self._monitor = None
+        super().disconnect()
 
     def __enter__(self):
         return self.start() if self.process is None else self
@@ -197,82 +182,7 @@ class Qemu:
         """A client on the agent's channel, which it holds until closed."""
         return Agent(self.qga_path, timeout)
 
-    def console(self):
-        """All that the guest printed."""
-        try:
-            with open(self.console_path, errors="replace") as f:
-                return f.read()
-        except FileNotFoundError:
-            return ""
-
     def log(self):
         """What QEMU itself printed."""
         with open(self.own_path("log"), errors="replace") as f:
             return f.read()[-2000:]
-
-    def control(self, command, timeout=10):
-        """One command of guest-control.c; returns what follows "ok". LabError on "error" or silence."""
-        if self._control is None:
-            self._control = connect(self.own_path("ctl"))
-        tag = b"%d " % time.monotonic_ns()
-        self._control.sendall(tag + command.encode() + b"\n")
-        word, _, rest = self._answer(tag, time.monotonic() + timeout, command).partition(" ")
-        if word != "ok":
-            raise LabError("%s: %s: %s" % (self.name, command, rest))
-        return rest
-
-    def _answer(self, tag, end, command):
-        """The line that answers to the tag; older ones, which came too late, are dropped."""
-        buffer = b""
-        while time.monotonic() < end:
-            self._control.settimeout(max(0.001, end - time.monotonic()))
-            try:
-                data = self._control.recv(65536)
-            except TimeoutError:
-                break
-            if not data:
-                self._control.close()
-                self._control = None
-                break
-            buffer += data
-            *lines, buffer = buffer.split(b"\n")
-            for line in lines:
-                if line.startswith(tag):
-                    return line[len(tag):].decode(errors="replace")
-        raise LabError("%s does not answer to %s" % (self.name, command))
-
-    def shell(self, command, timeout=30):
-        """Runs a shell command in the guest: (exit status, output)."""
-        status, _, output = self.control("sh " + command, timeout).partition(" ")
-        return int(status), output.replace("\\n", "\n")
-
-    def clocks(self):
-        """The guest's clocks in ns: dict of monotonic, boottime, realtime; host_realtime is the middle of
-        the question and the answer, uncertainty half the time between them."""
-        before = time.time_ns()
-        values = self.control("clock").split()
-        after = time.time_ns()
-        monotonic, boottime, realtime = map(int, values)
-        return {"monotonic": monotonic, "boottime": boottime, "realtime": realtime,
-                "host_realtime": (before + after) // 2, "uncertainty": (after - before) // 2}
-
-    def clock_error(self, tries=5):
-        """(guest CLOCK_REALTIME - host's, uncertainty) in ns, the best of some readings."""
-        best = min((self.clocks() for _ in range(tries)), key=lambda c: c["uncertainty"])
-        return best["realtime"] - best["host_realtime"], best["uncertainty"]
-
-    def set_clock_error(self, error_ns):
-        """Sets the guest's wall clock wrong by that much (0: right, to about a millisecond)."""
-        self.control("set-clock %d" % (time.time_ns() + error_ns))
-
-    def stop_agent(self):
-        """SIGSTOP to the guest agent: it hangs."""
-        self.control("stop-agent")
-
-    def cont_agent(self):
-        """SIGCONT to it: it answers late."""
-        self.control("cont-agent")
-
-    def set_suspend_delay(self, seconds):
-        """How long the guest waits after its yes before it really suspends."""
-        self.control("suspend-delay %d" % seconds)

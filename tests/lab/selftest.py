@@ -9,7 +9,8 @@ import time
 import unittest
 
 sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
-from lab import Host, LabCase, LabError, Qemu, cgroup_top, host_root, wait_for  # noqa: E402
+from lab import (Domain, Host, LabCase, LabError, Libvirt, Qemu, cgroup_top, clone_domains, host_root,  # noqa: E402
+                 start_domains, wait_for)
 from lab.util import children  # noqa: E402
 
 
@@ -269,6 +270,195 @@ class GuestTest(LabCase):
             for _ in range(2):
                 self.suspend_by_agent(guest)
                 self.wake(guest)
+
+
+class LibvirtTest(LabCase):
+    """A real libvirtd and its domains."""
+
+    user = None
+
+    @classmethod
+    def setUpClass(cls):
+        cls.host = Host().start()
+        cls.addClassCleanup(cls.host.stop)
+        cls.libvirt = Libvirt(cls.host, user=cls.user).start()
+        cls.events = cls.libvirt.events()
+        cls.addClassCleanup(cls.events.close)
+        cls.web = Domain(cls.libvirt, "web", disk=True).start().wait_up()
+        cls.addClassCleanup(cls.web.disconnect)
+
+    def idle(self, name, **more):
+        """A domain that is nothing."""
+        domain = Domain(self.libvirt, name, kind="none", **more)
+        self.addCleanup(self.end, domain)
+        return domain
+
+    @staticmethod
+    def end(domain):
+        """Ends what a test may have ended already."""
+        if domain.running():
+            domain.destroy()
+
+    def cpu_ticks(self, domain):
+        """What its QEMU has used."""
+        with open("/proc/%d/stat" % domain.pid()) as f:
+            return sum(map(int, f.read().rsplit(")", 1)[1].split()[11:13]))
+
+    def test_is_up_within_3_s(self):
+        self.assertLess(self.libvirt.ready_seconds, 3)
+
+    def test_agent_suspends_and_the_guest_wakes_twice(self):
+        for _ in range(2):
+            mark = self.events.mark()
+            self.web.pm_suspend()
+            self.events.wait("web", "lifecycle PMSuspended", 10, mark)
+            self.assertEqual(self.web.state()[0], "pmsuspended")
+            self.web.wakeup()
+            self.events.wait("web", "lifecycle Started Event wakeup", 10, mark)
+            self.web.clocks()
+            self.events.wait("web", "agent-lifecycle state: 'connected'", 10, mark)
+
+    def test_control_line_and_agent_are_two(self):
+        self.web.set_clock_error(7 * 10 ** 9)
+        self.assertGreater(self.web.clock_error()[0], 6 * 10 ** 9)
+        self.libvirt.virsh("domtime", "web", "--now")
+        self.assertLess(abs(self.web.clock_error()[0]), 1500 * 10 ** 6)  # virsh sets whole seconds
+        self.web.stop_agent()
+        with self.assertRaises(LabError):
+            self.web.agent_command('{"execute":"guest-ping"}', timeout=1)
+        self.web.cont_agent()
+        wait_for(self.agent_answers, 20, "the agent answers again")
+
+    def agent_answers(self):
+        """Whether it does; libvirt leaves a late answer in its way for the next call to find."""
+        try:
+            return self.web.agent_command('{"execute":"guest-ping"}', timeout=2)
+        except LabError:
+            return None
+
+    def test_suspend_and_resume_are_told_in_order(self):
+        domain = self.idle("told").start()
+        mark = self.events.mark()
+        domain.suspend()
+        self.assertEqual(domain.state(), ("paused", "user"))
+        domain.resume()
+        self.assertEqual(domain.state(), ("running", "unpaused"))
+        self.events.wait("told", "lifecycle Resumed Unpaused", 5, mark)
+        self.assertEqual(self.events.of("told", mark), ["lifecycle Suspended Paused", "lifecycle Resumed Unpaused"])
+
+    def test_a_machine_that_is_nothing_needs_no_cpu(self):
+        domain = self.idle("still").start()
+        time.sleep(1)
+        before = self.cpu_ticks(domain)
+        time.sleep(3)
+        self.assertLessEqual(self.cpu_ticks(domain) - before, 1)
+
+    def test_a_broken_disk_pauses_until_it_is_mended(self):
+        mark = self.events.mark()
+        self.web.break_disk()
+        self.web.write_disk()
+        self.web.wait_state("paused", "I/O error")
+        self.events.wait("web", "io-error-reason", 5, mark)
+        self.events.wait("web", "lifecycle Suspended I/O Error", 5, mark)
+        self.web.fix_disk()
+        self.web.resume()
+        wait_for(self.web.written, 10, "the write's end")
+        self.assertEqual(self.web.state()[0], "running")
+        self.web.write_disk()
+        wait_for(self.web.written, 10, "another write's end")
+
+    def test_a_defined_domain_stays_and_can_be_renamed(self):
+        domain = self.idle("before", metadata="<lab:x xmlns:lab='urn:lab'>text</lab:x>", pm=False).define()
+        self.assertEqual(domain.state()[0], "shut off")
+        self.assertIsNone(domain.id())
+        domain.rename("after")
+        domain.start(paused=True)
+        self.assertEqual(domain.state()[0], "paused")
+        self.assertIsNotNone(domain.id())
+        dump = self.libvirt.virsh("dumpxml", "after").stdout
+        for part in (">text</lab:x>", "<suspend-to-mem enabled='no'/>", domain.uuid):
+            self.assertIn(part, dump)
+        domain.destroy()
+        self.assertEqual(domain.state()[0], "shut off")
+        domain.undefine()
+        self.assertEqual(domain.state(), ("gone", ""))
+
+    def test_a_killed_machine_has_crashed(self):
+        domain = self.idle("doomed").start()
+        mark = self.events.mark()
+        domain.kill()
+        self.events.wait("doomed", "lifecycle Stopped Failed", 5, mark)
+        self.assertEqual(domain.state(), ("gone", ""))
+
+    def test_libvirtd_hangs_dies_and_comes_back_with_its_domains(self):
+        libvirt = Libvirt(self.host, user=self.user)
+        libvirt.uid = self.libvirt.uid
+        domain = self.idle("kept").start()
+        watch = libvirt.events()
+        self.addCleanup(watch.close)
+        libvirt.freeze()
+        with self.assertRaises(LabError):
+            libvirt.virsh("list", timeout=1)
+        libvirt.thaw()
+        libvirt.wait_up()
+        pid, qemu = libvirt.pid(), domain.pid()
+        libvirt.kill()
+        wait_for(lambda: watch.closed, 5, "the end of the watch")
+        if self.user:
+            wait_for(lambda: not libvirt.pid(), 5, "the end of libvirtd")
+            libvirt.start()
+        libvirt.wait_restarted(pid)
+        self.assertEqual(domain.state()[0], "running")
+        self.assertEqual(domain.pid(), qemu)
+        type(self).events = libvirt.events()
+        self.addClassCleanup(self.events.close)
+
+
+class LibvirtSessionTest(LibvirtTest):
+    """The same for the session daemon of an ordinary user."""
+
+    user = "alice"
+
+    def test_root_reaches_it_if_it_may_open_the_socket(self):
+        virsh = ["virsh", "-c", self.libvirt.uri_for_root, "domstate", "web"]
+        self.assertIn("running", self.host.run(*virsh).stdout)
+        less = ["setpriv", "--bounding-set", "-all", "--inh-caps", "-all", "--"]
+        self.assertIn("Permission denied", self.host.run(*less, *virsh, check=False).stderr)
+
+    def test_its_processes_are_the_users(self):
+        for pid in (self.libvirt.pid(), self.web.pid()):
+            self.assertEqual(os.stat("/proc/%d" % pid).st_uid, self.libvirt.uid)
+
+
+class ManyDomainsTest(LabCase):
+    """Many domains, and what remains of them."""
+
+    def test_25_guests_with_live_agents_within_a_minute_and_all_end_with_the_host(self):
+        host = Host().start()
+        self.addCleanup(host.stop)
+        libvirt = Libvirt(host).start()
+        begin = time.monotonic()
+        guests = clone_domains(libvirt, ["guest%d" % i for i in range(25)])
+        self.assertLess(time.monotonic() - begin, 60)
+        for guest in guests:
+            self.assertIn("return", guest.agent_command('{"execute":"guest-ping"}'))
+            self.assertLess(abs(guest.clock_error()[0]), 100 * 10 ** 6)
+        guests[7].pm_suspend()
+        guests[7].wait_state("pmsuspended")
+        self.assertEqual(guests[8].state()[0], "running")
+        pids = [guest.pid() for guest in guests]
+        for guest in guests:
+            guest.disconnect()
+        host.stop()
+        self.assertEqual([pid for pid in pids if os.path.exists("/proc/%d" % pid)], [])
+
+    def test_a_host_after_another_has_its_own_domains(self):
+        for _ in range(2):
+            with Host() as host:
+                libvirt = Libvirt(host).start()
+                self.assertEqual(libvirt.names(), [])
+                start_domains([Domain(libvirt, "same%d" % i, kind="none") for i in range(4)])
+                self.assertEqual(len(libvirt.names()), 4)
 
 
 if __name__ == "__main__":

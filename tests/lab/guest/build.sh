@@ -12,7 +12,7 @@ PATH=$PATH:/usr/sbin:/sbin
 
 here=$(cd "$(dirname "$0")" && pwd)
 cache=${XDG_CACHE_HOME:-$HOME/.cache}/suspendd
-modules=(virtio_pci virtio_console)
+modules=(virtio_pci virtio_console virtio_blk)
 
 die() { echo "guest image: $*" >&2; exit 1; }
 

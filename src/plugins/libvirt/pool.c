@@ -3,24 +3,24 @@
 #include <errno.h>
 #include <libvirt/virterror.h>
 #include <pthread.h>
+#include "plugins/libvirt/event-loop.h"
 #include "plugins/libvirt/thread.h"
 
-/* max_client_requests of a server, by default. */
-#define CALLS_A_LINK 5
-#define LINKS_MAX 4
+#define LINKS_MAX 20
+/* How many of a kind are opened before they are needed; the others when those that are open are busy. */
+#define PREPARED_MAX 10
 
 static const size_t links_max[CALL_KIND_MAX] = {
-        [CALL_LOOK] = 1,
+        [CALL_LOOK] = 3,
         [CALL_VCPU] = LINKS_MAX,
-        [CALL_AGENT] = 3,
+        [CALL_AGENT] = 15,
 };
 
 /* One connection to the server. */
 typedef struct Link {
         List closing;
         virConnectPtr conn; /* NULL while it is being opened */
-        size_t n_busy;
-        bool is_dead;
+        bool is_busy, is_dead;
 } Link;
 
 typedef struct Queue {
@@ -33,7 +33,7 @@ typedef struct Queue {
 struct Pool {
         unsigned n_refs; /* by the owner, each worker and each call; under the lock */
         pthread_mutex_t lock;
-        pthread_cond_t opened;
+        pthread_cond_t freed;
         Queue queues[CALL_KIND_MAX];
         bool is_ended;
         bool is_in_process; /* libvirt's test driver: another connection would be another world */
@@ -61,7 +61,7 @@ static void pool_unref_and_unlock(Pool *p) {
                 return;
         p->ops->release(p->userdata);
         (void) mailbox_unref(p->mailbox);
-        (void) pthread_cond_destroy(&p->opened);
+        (void) pthread_cond_destroy(&p->freed);
         (void) pthread_mutex_destroy(&p->lock);
         free(p->uri);
         free(p);
@@ -76,7 +76,7 @@ int pool_new(const char *uri, Mailbox *mailbox, const PoolOps *ops, void *userda
         }
         *p = (Pool){ .n_refs = 1, .ops = ops, .userdata = userdata };
         (void) pthread_mutex_init(&p->lock, NULL);
-        (void) pthread_cond_init(&p->opened, NULL);
+        (void) pthread_cond_init(&p->freed, NULL);
         for (int k = 0; k < CALL_KIND_MAX; k++)
                 list_init(&p->queues[k].calls);
         p->mailbox = mailbox_ref(mailbox);
@@ -139,7 +139,7 @@ void pool_hang_up(Pool *p) {
                         if (!l)
                                 continue;
                         l->is_dead = true;
-                        if (l->n_busy == 0)
+                        if (!l->is_busy)
                                 list_append(dead, &l->closing);
                 }
         (void) pthread_mutex_unlock(&p->lock);
@@ -163,18 +163,20 @@ bool pool_is_alive(Pool *p) {
 }
 
 /* Opens a link in an empty slot, with the lock let go of meanwhile. Returns: NULL if it cannot be had. */
-static Link *pool_open(Pool *p, Queue *q, Link **slot) {
+static Link *pool_open(Pool *p, Link **slot) {
+        bool brings_events = slot == &p->queues[CALL_LOOK].links[0];
         Link *l = calloc(1, sizeof(*l));
         virConnectPtr conn;
 
         if (!l)
                 return NULL;
         list_init(&l->closing);
-        l->n_busy = 1;
+        l->is_busy = true;
         *slot = l;
         (void) pthread_mutex_unlock(&p->lock);
+        event_loop_serve(brings_events);
         conn = virConnectOpen(p->uri);
-        if (conn && q == &p->queues[CALL_LOOK] && p->ops->on_open(conn, p->userdata) < 0) {
+        if (conn && brings_events && p->ops->on_open(conn, p->userdata) < 0) {
                 (void) virConnectClose(conn);
                 conn = NULL;
         }
@@ -182,7 +184,7 @@ static Link *pool_open(Pool *p, Queue *q, Link **slot) {
         l->conn = conn;
         if (conn && str_equal(virConnectGetType(conn), "TEST"))
                 p->is_in_process = true;
-        (void) pthread_cond_broadcast(&p->opened);
+        (void) pthread_cond_broadcast(&p->freed);
         if (conn)
                 return l;
         if (!l->is_dead)
@@ -191,49 +193,48 @@ static Link *pool_open(Pool *p, Queue *q, Link **slot) {
         return NULL;
 }
 
-/* The link with the least to do, and a slot for one more. Returns: how many are open or being opened. */
-static size_t queue_survey(Queue *q, size_t max, Link **ret_best, Link ***ret_slot) {
+/* A link that is open and idle; else NULL, and an empty slot or NULL. Returns: how many links there are. */
+static size_t queue_survey(Queue *q, size_t max, Link **ret_idle, Link ***ret_slot) {
         size_t n = 0;
 
-        *ret_best = NULL;
+        *ret_idle = NULL;
         *ret_slot = NULL;
-        for (size_t i = 0; i < max; i++) {
-                Link *l = q->links[i];
-
-                if (!l) {
-                        *ret_slot = *ret_slot ?: &q->links[i];
-                        continue;
-                }
-                n++;
-                if (l->conn && (!*ret_best || l->n_busy < (*ret_best)->n_busy))
-                        *ret_best = l;
+        for (size_t i = max; i-- > 0;) {
+                n += q->links[i] != NULL;
+                if (!q->links[i])
+                        *ret_slot = &q->links[i];
+                else if (!q->links[i]->is_busy)
+                        *ret_idle = q->links[i];
         }
         return n;
 }
 
-/* A link for a call of @kind, counted as busy; NULL if none can be had. Under the lock. */
+/* A link for a call of @kind, made busy; NULL if none can be had. Under the lock. */
 static Link *pool_link(Pool *p, CallKind kind) {
         for (;;) {
                 Queue *q = &p->queues[p->is_in_process ? CALL_LOOK : kind];
-                Link *best, **slot;
+                size_t max = p->is_in_process ? 1 : links_max[kind];
+                Link *idle, **slot;
                 size_t n;
 
-                n = queue_survey(q, links_max[q - p->queues], &best, &slot);
-                if (slot && !p->is_ended &&
-                    (n < q->n_wanted || !best || best->n_busy >= CALLS_A_LINK))
-                        return pool_open(p, q, slot);
-                if (best) {
-                        best->n_busy++;
-                        return best;
+                n = queue_survey(q, max, &idle, &slot);
+                if (slot && !p->is_ended && (!idle || n < q->n_wanted))
+                        return pool_open(p, slot);
+                if (idle) {
+                        idle->is_busy = true;
+                        return idle;
                 }
                 if (p->is_ended)
                         return NULL;
-                (void) pthread_cond_wait(&p->opened, &p->lock);
+                (void) pthread_cond_wait(&p->freed, &p->lock);
         }
 }
 
+/* Gives a link back; one that is dead is closed, with the lock let go of meanwhile. */
 static void pool_unlink(Pool *p, Link *l) {
-        if (--l->n_busy > 0 || !l->is_dead)
+        l->is_busy = false;
+        (void) pthread_cond_broadcast(&p->freed);
+        if (!l->is_dead)
                 return;
         (void) pthread_mutex_unlock(&p->lock);
         link_free(l);
@@ -369,7 +370,6 @@ static void queue_insert(Queue *q, Call *c) {
 
 int pool_submit(Pool *p, Call *c) {
         Queue *q = &p->queues[c->kind];
-        size_t max = links_max[c->kind] * CALLS_A_LINK;
         int r = 0;
 
         c->pool = p;
@@ -379,7 +379,7 @@ int pool_submit(Pool *p, Call *c) {
         (void) pthread_mutex_lock(&p->lock);
         queue_insert(q, c);
         /* One worker more: those under way may hang. */
-        if (q->n_workers < max)
+        if (q->n_workers < links_max[c->kind])
                 r = pool_start_worker(p, c->kind);
         if (r < 0 && q->n_workers > 0)
                 r = 0;
@@ -419,7 +419,7 @@ void pool_prepare(Pool *p, CallKind kind, size_t n) {
         static const CallOps nothing_ops = { .run = nothing_run,
                                              .done = nothing_done,
                                              .free = nothing_free };
-        size_t n_wanted = MIN((n + CALLS_A_LINK - 1) / CALLS_A_LINK, links_max[kind]);
+        size_t n_wanted = MIN(n, (size_t) PREPARED_MAX);
         size_t n_before;
 
         (void) pthread_mutex_lock(&p->lock);

@@ -8,9 +8,10 @@
  * of its kind; it is carried out by a worker and comes back to the loop through the mailbox. Workers
  * end when there is nothing left to do: an idle host has none.
  *
- * A server carries out five calls of one connection at a time and lets the others wait, so each kind
- * has as many connections as it needs, and those that hung guests may keep busy are not those by which
- * machines are stopped. All agents together get 15 of the 20 workers that a server has by default.
+ * A connection has one call under way at most. libvirt allows more, but before its version 10.0 a call
+ * can be forgotten while another one of the same connection waits for its answer, and one that hangs
+ * would hold up those beside it. A server carries out twenty calls at a time by default: of those that
+ * guests may keep busy there are fifteen at most, so that machines can be stopped beside them.
  *
  * A Pool is owned by a Server on the loop; workers hold references and outlive it where a call hangs.
  */
@@ -20,7 +21,7 @@
 #include "plugins/libvirt/mailbox.h"
 
 typedef enum CallKind {
-        CALL_LOOK,  /* asks for states and definitions; its one connection brings the events */
+        CALL_LOOK,  /* asks for states and definitions; its first connection brings the events */
         CALL_VCPU,  /* stops vCPUs and lets them run */
         CALL_AGENT, /* speaks to a guest, which may never answer */
         CALL_KIND_MAX,
@@ -53,7 +54,7 @@ struct Call {
 
 /* Both on a worker, the second one when nothing more comes from any. */
 typedef struct PoolOps {
-        /* The connection of CALL_LOOK has been opened: subscribes to its events. Negative: it is no use. */
+        /* The first connection of CALL_LOOK has been opened: subscribes to its events. Negative: it is no use. */
         int (*on_open)(virConnectPtr conn, void *userdata);
         void (*release)(void *userdata);
 } PoolOps;
@@ -70,7 +71,7 @@ DEFINE_CLEANUP(Pool *, pool_free);
 
 /* connections */
 
-/* Has @n machines' calls of @kind served without opening one first, as far as there may be so many. */
+/* Has connections open for the calls of @kind of @n machines, so that a sleep costs no connecting. */
 void pool_prepare(Pool *p, CallKind kind, size_t n);
 
 /* The server has gone: what was opened is closed, and opened anew for the next call. */

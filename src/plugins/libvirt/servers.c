@@ -5,7 +5,7 @@
 #include <libxml/uri.h>
 #include <syslog.h>
 #include "common/time-util.h"
-#include "plugins/libvirt/thread.h"
+#include "plugins/libvirt/event-loop.h"
 
 #define DEFAULT_URI "qemu:///system"
 #define SERVERS_MAX 64
@@ -192,7 +192,7 @@ int servers_load(Servers *s, const struct suspendd_setting *settings, size_t n) 
         List wanted = LIST_INIT(wanted);
         int r;
 
-        r = thread_start_libvirt_loop();
+        r = event_loop_start();
         if (r < 0)
                 return r;
         r = servers_read(s, settings, n, &wanted);

@@ -10,9 +10,3 @@
 
 /* Starts @fn(@userdata) on a detached thread. Returns: 0; -EAGAIN. */
 int thread_start(void *(*fn)(void *userdata), void *userdata, const char *name);
-
-/*
- * Has libvirt's own event loop run on a thread, once for the process and for ever; before the first
- * connection is opened. Returns: 0; -EAGAIN; -EIO if libvirt refuses.
- */
-int thread_start_libvirt_loop(void);

@@ -221,8 +221,10 @@ class Floor(Part):
     """The C program that is the floor: acts on all machines, or watches somebody else do it."""
 
     def __init__(self, build, pattern):
-        self.process = started([build.find("floor"), pattern], stdin=subprocess.PIPE,
-                               stdout=subprocess.PIPE, text=True, bufsize=1)
+        self._start([build.find("floor"), pattern])
+
+    def _start(self, argv):
+        self.process = started(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, bufsize=1)
         self.count = int(self._read()[1])
 
     def _read(self, seconds=60):
@@ -263,10 +265,13 @@ class Daemon(Part):
     """suspendd on the private bus, watching one directory."""
 
     def __init__(self, build, bus, directory, machines_dir):
+        self._start(daemon_argv(build, directory, machines_dir), bus, directory)
+
+    def _start(self, argv, bus, directory):
         run, state = directory / "run", directory / "state"
         run.mkdir(exist_ok=True)
         state.mkdir(exist_ok=True)
-        self.argv = daemon_argv(build, directory, machines_dir)
+        self.argv = argv
         self.env = dict(bus.env, RUNTIME_DIRECTORY=str(run), STATE_DIRECTORY=str(state))
         notify = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
         notify.bind(str(directory / "notify"))

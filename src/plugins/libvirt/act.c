@@ -37,12 +37,18 @@ static void act_refuse(ActCall *a, int error) {
         (void) snprintf(a->call.why, sizeof(a->call.why), "%s", detail ?: "it does not run");
 }
 
+/* What was read last, and of which there has been no news, need not be asked for once more. */
+static int act_look_first(ActCall *a, virDomainPtr dom) {
+        return a->is_fresh ? 0 : act_look(a, dom);
+}
+
 static int act_pause(ActCall *a, virDomainPtr dom) {
-        if (act_look(a, dom) < 0)
+        if (act_look_first(a, dom) < 0)
                 return -1;
         switch (act_state(a)) {
         case SUSPENDD_STATE_RUNNING:
                 a->has_struck = true;
+                a->struck_ns = clock_now_ns(CLOCK_MONOTONIC);
                 if (virDomainSuspend(dom) < 0)
                         return -1;
                 return act_look(a, dom);
@@ -73,7 +79,7 @@ static int act_wake_lost(ActCall *a, virDomainPtr dom) {
 
 /* A stop may lie on top of a suspend, so the vCPUs come first. */
 static int act_run(ActCall *a, virDomainPtr dom) {
-        if (act_look(a, dom) < 0)
+        if (act_look_first(a, dom) < 0)
                 return -1;
         if (act_is_lost_suspend(a))
                 return act_wake_lost(a, dom);
@@ -199,7 +205,7 @@ static void act_run_call(Call *c, virConnectPtr conn) {
 
         if (!conn)
                 return;
-        dom = virDomainLookupByUUID(conn, a->uuid);
+        dom = call_domain(c, a->uuid);
         if (!dom)
                 r = -1;
         else if (act_is_agents(a->act))
@@ -216,8 +222,6 @@ static void act_run_call(Call *c, virConnectPtr conn) {
         if (dom && act_is_agents(a->act))
                 (void) virDomainAgentSetResponseTimeout(
                                 dom, VIR_DOMAIN_AGENT_RESPONSE_TIMEOUT_BLOCK, 0);
-        if (dom)
-                (void) virDomainFree(dom);
 }
 
 static void act_on_done(Call *c) {

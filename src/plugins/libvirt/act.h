@@ -34,6 +34,8 @@ struct ActCall {
         bool has_struck;      /* libvirt was told to do it */
         bool is_woken_unseen; /* QEMU has woken it, and libvirt does not see it */
         bool was_foreign;     /* it was paused already, by somebody else */
+        bool is_fresh;     /* the reading is the last one, and nothing has been heard since */
+        int64_t struck_ns; /* CLOCK_MONOTONIC, before libvirt was told to pause it */
         Reading reading;      /* at the end */
         struct suspendd_time time;
 };

@@ -30,7 +30,7 @@ struct Domain {
         StoreCall *store;
 
         enum suspendd_run_state state; /* as the host was told */
-        int64_t read_ns;               /* when the reading that it comes from was asked for */
+        Reading reading;               /* that it comes from */
         int64_t event_ns;
         bool is_as_wanted; /* it was last read by an act that had reached what it was for */
         bool is_dirty;
@@ -150,13 +150,13 @@ void domain_see(Domain *d, const Reading *r) {
         enum suspendd_run_state before = d->state, state;
         const char *detail;
 
-        if (r->asked_ns == 0 || r->asked_ns < d->read_ns)
+        if (r->asked_ns == 0 || r->asked_ns < d->reading.asked_ns)
                 return;
         state = domain_state_of(d, r, &detail);
         /* Whose pause it is, the call that is under way will say. */
         if (state == SUSPENDD_STATE_PAUSED && domain_is_pausing(d))
                 return;
-        d->read_ns = r->asked_ns;
+        d->reading = *r;
         d->is_as_wanted = false;
         if (state == before && state != SUSPENDD_STATE_OTHER)
                 return;
@@ -170,7 +170,7 @@ EventAnswer domain_on_event(Domain *d, int64_t at_ns) {
         d->event_ns = MAX(d->event_ns, at_ns);
         if (d->vcpu.running)
                 return EVENT_IS_COVERED;
-        return d->is_as_wanted && at_ns - d->read_ns < ECHO_NS ? EVENT_IS_ECHO : EVENT_IS_NEWS;
+        return d->is_as_wanted && at_ns - d->reading.asked_ns < ECHO_NS ? EVENT_IS_ECHO : EVENT_IS_NEWS;
 }
 
 void domain_know(Domain *d, DomainFacts *f) {
@@ -224,6 +224,10 @@ static void lane_start(Domain *d, Lane *lane) {
         if (lane->running || !lane->next || d->is_away)
                 return;
         lane->running = TAKE_PTR(lane->next);
+        lane->running->reading = d->reading;
+        lane->running->is_fresh = d->state != SUSPENDD_STATE_UNKNOWN && !d->is_mistaken &&
+                                  !d->is_suspend_out && !lane->running->is_again &&
+                                  d->event_ns <= d->reading.asked_ns;
         lane->running->call.is_last = d->is_agent_hung;
         r = pool_submit(server_pool(d->server), &lane->running->call);
         if (r < 0)
@@ -271,7 +275,8 @@ static void domain_learn_of_agent(Domain *d, const ActCall *a) {
         if (!act_is_agents(a->act))
                 return;
         d->is_suspend_out |= a->act == SUSPENDD_ACT_SUSPEND && a->has_struck;
-        if (a->call.error == -ETIMEDOUT)
+        /* A guest that was asked to suspend itself may only be slow. */
+        if (a->call.error == -ETIMEDOUT && !a->has_struck)
                 domain_set_hung(d, true);
         else if (a->call.error == 0)
                 domain_set_hung(d, false);
@@ -303,7 +308,7 @@ static bool domain_is_as_wanted(const Domain *d, const ActCall *a) {
 static void domain_look_again(Domain *d, const ActCall *a) {
         if (a->reading.is_gone || a->call.error == -ESRCH)
                 server_look(d->server, d->uuid, true);
-        else if (d->event_ns > d->read_ns)
+        else if (d->event_ns > d->reading.asked_ns)
                 server_look_later(d->server, d);
 }
 
@@ -320,6 +325,10 @@ void domain_on_act(Domain *d, ActCall *a) {
         domain_learn_of_agent(d, a);
         if (a->is_woken_unseen)
                 d->is_mistaken = true;
+        /* News from before it was paused: somebody else was quicker. */
+        if (a->is_fresh && a->has_struck && d->event_ns > d->reading.asked_ns &&
+            d->event_ns < a->struck_ns)
+                a->was_foreign = true;
         if (a->was_foreign && d->state == SUSPENDD_STATE_RUNNING)
                 domain_tell(d, SUSPENDD_STATE_OTHER, "paused by another hand", 0);
         domain_see(d, &a->reading);
@@ -501,7 +510,7 @@ bool domain_is(const Domain *d, const unsigned char uuid[static VIR_UUID_BUFLEN]
 }
 
 int64_t domain_read_ns(const Domain *d) {
-        return d->read_ns;
+        return d->reading.asked_ns;
 }
 
 const unsigned char *domain_uuid(const Domain *d) {

@@ -16,12 +16,17 @@ static const size_t links_max[CALL_KIND_MAX] = {
         [CALL_AGENT] = 15,
 };
 
+/* Asking for a domain anew each time would double the calls of a pause. */
+#define DOMAINS_MAX 4096
+
 /* One connection to the server. */
-typedef struct Link {
+struct Link {
         List closing;
         virConnectPtr conn; /* NULL while it is being opened */
         bool is_busy, is_dead;
-} Link;
+        virDomainPtr *domains; /* that were asked for here; of whoever has made it busy */
+        size_t n_domains;
+};
 
 typedef struct Queue {
         List calls;
@@ -109,10 +114,43 @@ Pool *pool_free(Pool *p) {
 
 /* connections: closing one asks the server, which may hang, so that is left to threads as well */
 
+static void link_forget(Link *l) {
+        for (size_t i = 0; i < l->n_domains; i++)
+                (void) virDomainFree(l->domains[i]);
+        l->n_domains = 0;
+}
+
 static void link_free(Link *l) {
+        link_forget(l);
+        free(l->domains);
         if (l->conn)
                 (void) virConnectClose(l->conn);
         free(l);
+}
+
+static virDomainPtr link_find(const Link *l, const unsigned char *uuid) {
+        unsigned char its[VIR_UUID_BUFLEN];
+
+        for (size_t i = 0; i < l->n_domains; i++)
+                if (virDomainGetUUID(l->domains[i], its) == 0 && memcmp(its, uuid, sizeof(its)) == 0)
+                        return l->domains[i];
+        return NULL;
+}
+
+/* Keeps @dom, or frees it. */
+static virDomainPtr link_keep(Link *l, virDomainPtr dom) {
+        virDomainPtr *domains;
+
+        if (l->n_domains >= DOMAINS_MAX)
+                link_forget(l);
+        domains = reallocarray(l->domains, l->n_domains + 1, sizeof(virDomainPtr));
+        if (!domains) {
+                (void) virDomainFree(dom);
+                return NULL;
+        }
+        l->domains = domains;
+        l->domains[l->n_domains++] = dom;
+        return dom;
 }
 
 static void *run_closer(void *userdata) {
@@ -248,6 +286,15 @@ void call_init(Call *c, const CallOps *ops, CallKind kind) {
         list_init(&c->letter.letters);
 }
 
+virDomainPtr call_domain(Call *c, const unsigned char *uuid) {
+        virDomainPtr dom = link_find(c->link, uuid);
+
+        if (dom)
+                return dom;
+        dom = virDomainLookupByUUID(c->link->conn, uuid);
+        return dom ? link_keep(c->link, dom) : NULL;
+}
+
 void call_fail(Call *c, virConnectPtr conn) {
         virErrorPtr e = virGetLastError();
         int code = e ? e->code : VIR_ERR_INTERNAL_ERROR;
@@ -311,6 +358,7 @@ static Call *queue_take(Queue *q) {
 /* With the lock let go of meanwhile. */
 static void worker_run(Pool *p, Call *c, Link *l) {
         (void) pthread_mutex_unlock(&p->lock);
+        c->link = l;
         atomic_store(&c->has_begun, true);
         if (!l)
                 call_fail(c, NULL);

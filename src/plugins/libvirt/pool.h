@@ -28,6 +28,7 @@ typedef enum CallKind {
 } CallKind;
 
 typedef struct Call Call;
+typedef struct Link Link;
 typedef struct Pool Pool;
 
 typedef struct CallOps {
@@ -42,6 +43,7 @@ struct Call {
         Letter letter;
         const CallOps *ops;
         Pool *pool;
+        Link *link; /* while it is under way */
         CallKind kind;
         bool is_last; /* behind all others of its kind: its guest did not answer before */
         atomic_bool is_given_up; /* nobody waits for it any more */
@@ -95,6 +97,9 @@ void call_give_up(Call *c);
 
 /* How many calls are under way for which nobody waits. */
 size_t pool_n_orphans(const Pool *p);
+
+/* The domain, as this call's connection knows it; borrowed, on a worker. Returns: NULL with libvirt's error. */
+virDomainPtr call_domain(Call *c, const unsigned char *uuid);
 
 /* Notes libvirt's last error of this thread, and whether the connection is why; on a worker. */
 void call_fail(Call *c, virConnectPtr conn);

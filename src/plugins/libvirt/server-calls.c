@@ -43,15 +43,13 @@ static void look_run(Call *c, virConnectPtr conn) {
 
         if (!conn)
                 return;
-        dom = virDomainLookupByUUID(conn, l->uuid);
+        dom = call_domain(c, l->uuid);
         e = dom ? NULL : virGetLastError();
         if (e && e->code == VIR_ERR_NO_DOMAIN)
                 l->found.reading = (Reading){ .asked_ns = clock_now_ns(CLOCK_MONOTONIC),
                                               .is_gone = true };
         else if (!dom || find(dom, l->with_facts, l->state_directory, &l->found) < 0)
                 call_fail(c, conn);
-        if (dom)
-                (void) virDomainFree(dom);
 }
 
 static void look_on_done(Call *c) {

@@ -22,13 +22,11 @@ static void store_run(Call *c, virConnectPtr conn) {
 
         if (!conn)
                 return;
-        dom = virDomainLookupByUUID(conn, s->uuid);
+        dom = call_domain(c, s->uuid);
         if (!dom || store_in(dom, s->xml) < 0)
                 call_fail(c, conn);
         else
                 (void) look_at_facts(dom, s->state_directory, &s->facts);
-        if (dom)
-                (void) virDomainFree(dom);
 }
 
 static void store_on_done(Call *c) {

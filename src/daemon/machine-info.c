@@ -168,7 +168,9 @@ static const char *machine_why_left(const Machine *m) {
         case SUSPENDD_STATE_RUNNING:
                 return NULL;
         default:
-                return m->why_not[SUSPENDD_ACT_PAUSE] ?: *m->detail ? m->detail : "its state is not known";
+                if (m->why_not[SUSPENDD_ACT_PAUSE])
+                        return m->why_not[SUSPENDD_ACT_PAUSE];
+                return *m->detail ? m->detail : "its state is not known";
         }
 }
 

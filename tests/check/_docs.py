@@ -6,6 +6,7 @@ import re
 from _tree import Unavailable
 
 CONFIG_PAGE = "man/suspendd.conf.5"
+PLUGIN_PAGES = "man/suspendd-"  # some plugins have pages of their own, with their settings
 CONFIG_FILE = "conf/suspendd.conf"
 DAEMON_PAGE = "man/suspendd.8"
 COMMAND_PAGE = "man/suspendctl.1"
@@ -13,7 +14,7 @@ MESSAGES = "src/daemon/messages.h"
 BUS = ("src/daemon/bus-manager.c", "src/daemon/bus-machine.c")
 
 # How the code names what it knows.
-SETTING = r'str_equal\(key, "(\w+)"\)|\[POLICY_\w+\] = "(\w+)"'
+SETTING = r'str_equal\((?:\w+->)?key, "(\w+)"\)|\[POLICY_\w+\] = "(\w+)"'
 OPTION = r'\{ "([a-z-]+)", (?:no|required|optional)_argument'
 MEMBER = r'(?:SD_BUS_\w+|CHANGING|CONSTANT|WHOLE)\(\s*"([A-Z]\w+)"'
 
@@ -37,14 +38,16 @@ def differ(where, what, known, documented):
 
 
 def settings(tree):
-    """Each setting of the configuration is in suspendd.conf(5) and in suspendd.conf, where the default is the code's."""
+    """Each setting of the configuration is in suspendd.conf(5), or in its plugin's page, and in suspendd.conf, where the
+    default is the code's."""
     code = text_of(tree, "src/daemon/config.c")
     known = found(SETTING, code)
     for name in tree.ending(".c"):
         if name.startswith("src/plugins/"):
             known |= found(SETTING, tree.text(name))
     sample = text_of(tree, CONFIG_FILE)
-    problems = differ(CONFIG_PAGE, "setting", known, found(r"^\.It Va (\w+) Ns =", text_of(tree, CONFIG_PAGE)))
+    pages = text_of(tree, CONFIG_PAGE) + "".join(tree.text(x) for x in tree.files if x.startswith(PLUGIN_PAGES))
+    problems = differ(CONFIG_PAGE, "setting", known, found(r"^\.It Va (\w+) Ns =", pages))
     problems += differ(CONFIG_FILE, "setting", known, found(r"^#?(\w+)=", sample))
     for key, default in re.findall(r'str_equal\(key, "(\w+)"\)\)\s*return [^;]*\*value \? value : "([^"]*)"', code):
         if not re.search("^#%s=%s$" % (key, re.escape(default)), sample, re.M):

@@ -91,6 +91,11 @@ class CheckTest(unittest.TestCase):
         for bad in ("", "#Size=5M\n", "#Size=4M\n#Colour=\n"):
             self.assert_sees(_docs.settings, "conf/suspendd.conf", "# one line\n" + bad, "#Size=4M\n")
         self.assert_sees(_docs.settings, "man/suspendd.conf.5", ".It Va Other Ns =\n", ".It Va Size Ns =\n")
+        self.write("src/plugins/own/servers.c", 'if (!str_equal(s->key, "URI"))\n')
+        self.write("conf/suspendd.conf", "#Size=4M\n#URI=\n")
+        self.assertEqual(self.problems(_docs.settings), ["man/suspendd.conf.5:1: lacks setting URI"])
+        self.write("man/suspendd-own.8", ".It Va URI Ns =\n")
+        self.assertEqual(self.problems(_docs.settings), [])
 
     def test_options(self):
         self.write("src/cli/main.c", '{ "all", no_argument, NULL, 0 },\n')

@@ -704,7 +704,7 @@ static int fake_notify(void *instance, const char *event, const char *name) {
 _public_ const struct suspendd_plugin fake_plugin = {
         .abi = SUSPENDD_PLUGIN_ABI,
         .size = sizeof(struct suspendd_plugin),
-        .name = "fake",
+        .name = FAKE_NAME,
         .description = "Machines in memory",
         .create = fake_create,
         .destroy = fake_destroy,

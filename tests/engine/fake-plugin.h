@@ -25,6 +25,11 @@
 
 #define FAKE_QUEUE_MAX 32
 
+/* What the plugin is called; as another's name, it stands in for that one. */
+#ifndef FAKE_NAME
+#define FAKE_NAME "fake"
+#endif
+
 typedef enum FakeAnswer {
         FAKE_NOW,    /* carried out and answered within the call */
         FAKE_LATER,  /* after latency_usec */

@@ -137,18 +137,20 @@ static void server_meet(Server *s, Found *f) {
 
 /* up and down */
 
+static void server_hang_up(Server *s) {
+        s->is_up = false;
+        pool_hang_up(s->pool);
+}
+
 /* Nothing runs there, as far as is known: neither connected nor tried, until something comes. */
 static void server_rest(Server *s) {
+        if (s->is_up)
+                server_hang_up(s);
         s->retry_usec = 0;
         s->why[0] = 0;
         presence_watch(s->presence, true);
         server_settle(s);
         s->ops->on_trouble(s->userdata);
-}
-
-static void server_hang_up(Server *s) {
-        s->is_up = false;
-        pool_hang_up(s->pool);
 }
 
 static void server_go_down(Server *s, const char *why) {
@@ -238,22 +240,24 @@ static void server_list(Server *s) {
         server_retry(s);
 }
 
-void server_look_round(Server *s) {
+/* Whether there is something to ask for, and somebody to answer. */
+static bool server_is_worth_asking(const Server *s) {
         bool is_there = presence_has_machines(s->presence);
 
+        if (s->is_up)
+                return is_there || s->n_domains > 0;
+        return is_there && presence_has_server(s->presence);
+}
+
+void server_look_round(Server *s) {
         LIST_FOREACH(i, &s->domains)
         if (!s->is_up && domain_has_ended(domain_from_link(i)))
                 server_end_domain(s, domain_from_link(i));
-        if (s->is_up && (is_there || s->n_domains > 0)) {
+        if (server_is_worth_asking(s))
                 server_list(s);
-        } else if (s->is_up) {
-                server_hang_up(s);
-                server_rest(s);
-        } else if (is_there && presence_has_server(s->presence)) {
-                server_list(s);
-        } else if (s->n_domains > 0) {
+        else if (!s->is_up && s->n_domains > 0)
                 server_retry(s);
-        } else
+        else
                 server_rest(s);
 }
 

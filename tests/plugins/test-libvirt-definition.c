@@ -195,7 +195,7 @@ static const struct {
           "pause" },
         { "<suspendd:sleep " OURS " mode='a&lt;b&quot;&apos;%s&amp;'/>", "a<b\"'%s&" },
         { "<suspendd:sleep " OURS " mode='a&#10;b'/>", "a\nb" },
-        { "<suspendd:sleep " OURS " mode='pause-that-never-ends'/>", "pause-that-neve" },
+        { "<suspendd:sleep " OURS " mode='pause-that-n…r-ends'/>", "pause-that-n…" },
         { "<suspendd:sleep " OURS " mode='<![CDATA[pause]]>'/>", NULL },
 };
 
@@ -209,6 +209,15 @@ START_TEST(test_mode_is_what_our_element_says) {
         }
         d = read_xml(xml);
         ck_assert_str_eq(d.mode, modes[_i].mode);
+}
+END_TEST
+
+/* It goes out on the bus, which takes nothing but UTF-8: half a character is none. */
+START_TEST(test_mode_that_is_too_long_is_cut_between_characters) {
+        Definition d = read_xml(domain_xml(
+                        "pc-q35-7.2", "", "<suspendd:sleep " OURS " mode='ääääääääää'/>", ""));
+
+        ck_assert_str_eq(d.mode, "ääääää…");
 }
 END_TEST
 
@@ -330,6 +339,7 @@ static void add_tests(TCase *c) {
         tcase_add_loop_test(c, test_devices_that_forbid_a_suspend_are_named, 0, ARRAY_LEN(devices));
         tcase_add_test(c, test_only_the_places_count);
         tcase_add_loop_test(c, test_mode_is_what_our_element_says, 0, ARRAY_LEN(modes));
+        tcase_add_test(c, test_mode_that_is_too_long_is_cut_between_characters);
         tcase_add_test(c, test_mode_written_is_the_mode_read);
         tcase_add_loop_test(c, test_broken_xml_is_refused, 0, ARRAY_LEN(broken));
         tcase_add_test(c, test_more_than_a_mebibyte_is_not_looked_at);

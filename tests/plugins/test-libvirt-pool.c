@@ -471,6 +471,31 @@ START_TEST(test_after_hanging_up_all_is_opened_anew) {
 }
 END_TEST
 
+START_TEST(test_hanging_up_lets_nobody_wait_for_what_was_being_opened) {
+        is_open_blocked = true;
+        submit_many(CALL_LOOK, 3, false);
+        FAKE_HOST_WAIT(&fake, n_opening == 1);
+        is_open_blocked = false;
+        pool_hang_up(pool);
+        FAKE_HOST_WAIT(&fake, n_done == 2);
+        ck_assert_int_eq(last_error, 0);
+        (void) sem_post(&may_open);
+        FAKE_HOST_WAIT(&fake, n_done == 3);
+        FAKE_HOST_WAIT(&fake, n_closed == 1);
+}
+END_TEST
+
+START_TEST(test_an_end_lets_nobody_wait_for_what_is_being_opened) {
+        is_open_blocked = true;
+        submit_many(CALL_LOOK, 3, false);
+        FAKE_HOST_WAIT(&fake, n_opening == 1);
+        pool = pool_free(pool);
+        FAKE_HOST_WAIT(&fake, n_freed == 2);
+        (void) sem_post(&may_open);
+        FAKE_HOST_WAIT(&fake, n_freed == 3);
+}
+END_TEST
+
 START_TEST(test_connections_are_opened_before_they_are_needed) {
         pool_prepare(pool, CALL_VCPU, 0);
         ck_assert_uint_eq(n_opening + n_opened, 0);
@@ -551,6 +576,8 @@ static void add_tests(TCase *c) {
                         ARRAY_LEN(bad_uris));
         tcase_add_test(c, test_a_connection_without_events_is_no_use);
         tcase_add_test(c, test_after_hanging_up_all_is_opened_anew);
+        tcase_add_test(c, test_hanging_up_lets_nobody_wait_for_what_was_being_opened);
+        tcase_add_test(c, test_an_end_lets_nobody_wait_for_what_is_being_opened);
         tcase_add_test(c, test_connections_are_opened_before_they_are_needed);
         tcase_add_loop_test(c, test_libvirts_errors_are_told, 0, ARRAY_LEN(failures));
 }

@@ -272,6 +272,30 @@ START_TEST(test_a_connection_has_five_calls_at_most) {
 }
 END_TEST
 
+/* Behind five that hang they would hang as well; the next connection is there in a moment. */
+START_TEST(test_calls_wait_for_a_connection_that_is_being_opened) {
+        unsigned n_conns;
+
+        submit_many(CALL_VCPU, 1, true);
+        FAKE_HOST_WAIT(&fake, n_begun == 1);
+        submit_many(CALL_VCPU, A_LINK - 1, true);
+        FAKE_HOST_WAIT(&fake, n_begun == A_LINK);
+        ck_assert_uint_eq(n_opened, 1);
+        is_open_blocked = true;
+        submit_many(CALL_VCPU, VCPU_LINKS - 1, false);
+        FAKE_HOST_WAIT(&fake, n_opening == VCPU_LINKS - 1);
+        submit_many(CALL_VCPU, 4, false);
+        fake_host_spend(&fake, 50 * USEC_PER_MSEC);
+        ck_assert_uint_eq(busiest(&n_conns), A_LINK);
+        for (int i = 0; i < VCPU_LINKS; i++)
+                (void) sem_post(&may_open);
+        FAKE_HOST_WAIT(&fake, n_done == VCPU_LINKS - 1 + 4);
+        ck_assert_uint_eq(busiest(&n_conns), A_LINK);
+        let_go(A_LINK);
+        FAKE_HOST_WAIT(&fake, n_done == A_LINK + VCPU_LINKS - 1 + 4);
+}
+END_TEST
+
 START_TEST(test_hung_agents_are_in_nobodys_way) {
         submit_many(CALL_AGENT, 40, true);
         FAKE_HOST_WAIT(&fake, n_begun == 15);
@@ -562,6 +586,7 @@ static void add_tests(TCase *c) {
         tcase_add_test(c, test_calls_run_on_threads_and_come_back_on_the_loop);
         tcase_add_test(c, test_the_test_driver_has_one_connection);
         tcase_add_test(c, test_a_connection_has_five_calls_at_most);
+        tcase_add_test(c, test_calls_wait_for_a_connection_that_is_being_opened);
         tcase_add_test(c, test_hung_agents_are_in_nobodys_way);
         tcase_add_test(c, test_those_that_did_not_answer_before_go_last);
         tcase_add_test(c, test_a_call_given_up_is_an_orphan_until_it_returns);

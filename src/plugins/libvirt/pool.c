@@ -196,40 +196,46 @@ static Link *pool_open(Pool *p, Queue *q, Link **slot) {
         return NULL;
 }
 
-/* The link with the least to do, and a slot for one more. Returns: how many are open or being opened. */
-static size_t queue_survey(Queue *q, size_t max, Link **ret_best, Link ***ret_slot) {
-        size_t n = 0;
+typedef struct Survey {
+        Link *best;   /* with the least to do */
+        Link **slot;  /* for one more */
+        size_t n;     /* open or being opened */
+        bool is_full; /* none can take a call without keeping it waiting */
+        bool is_opening;
+} Survey;
 
-        *ret_best = NULL;
-        *ret_slot = NULL;
+static Survey queue_survey(Queue *q, size_t max) {
+        Survey s = { 0 };
+
         for (size_t i = 0; i < max; i++) {
                 Link *l = q->links[i];
 
                 if (!l) {
-                        *ret_slot = *ret_slot ?: &q->links[i];
+                        s.slot = s.slot ?: &q->links[i];
                         continue;
                 }
-                n++;
-                if (l->conn && (!*ret_best || l->n_busy < (*ret_best)->n_busy))
-                        *ret_best = l;
+                s.n++;
+                if (!l->conn)
+                        s.is_opening = true;
+                else if (!s.best || l->n_busy < s.best->n_busy)
+                        s.best = l;
         }
-        return n;
+        s.is_full = !s.best || s.best->n_busy >= CALLS_A_LINK;
+        return s;
 }
 
 /* A link for a call of @kind, counted as busy; NULL if none can be had. Under the lock. */
 static Link *pool_link(Pool *p, CallKind kind) {
         for (;;) {
                 Queue *q = &p->queues[p->is_in_process ? CALL_LOOK : kind];
-                Link *best, **slot;
-                size_t n;
+                Survey s = queue_survey(q, links_max[q - p->queues]);
 
-                n = queue_survey(q, links_max[q - p->queues], &best, &slot);
-                if (slot && !p->is_ended &&
-                    (n < q->n_wanted || !best || best->n_busy >= CALLS_A_LINK))
-                        return pool_open(p, q, slot);
-                if (best) {
-                        best->n_busy++;
-                        return best;
+                if (s.slot && !p->is_ended && (s.n < q->n_wanted || s.is_full))
+                        return pool_open(p, q, s.slot);
+                /* Those that keep it busy may hang, and another one is there soon. */
+                if (s.best && (!s.is_full || !s.is_opening || p->is_ended)) {
+                        s.best->n_busy++;
+                        return s.best;
                 }
                 if (p->is_ended)
                         return NULL;

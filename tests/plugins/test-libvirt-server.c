@@ -414,6 +414,23 @@ START_TEST(test_nor_is_one_that_was_made_while_ours_waited) {
 }
 END_TEST
 
+/* The sleep was called off and came again, and libvirt had not answered the first pause yet. */
+START_TEST(test_a_pause_of_ours_stays_ours_if_it_is_asked_for_again) {
+        struct suspendd_machine *m = machine_of_default();
+
+        begin(suspendd_plugin.pause, m);
+        await_calls();
+        suspendd_plugin.cancel(m->vm, last_step);
+        begin(suspendd_plugin.resume, m);
+        suspendd_plugin.cancel(m->vm, last_step);
+        begin(suspendd_plugin.pause, m);
+        ck_assert_int_eq(await_done()->result, 0);
+        ck_assert_uint_eq(fake.n_dones, 1);
+        ck_assert_int_eq(m->state, SUSPENDD_STATE_PAUSED);
+        ck_assert(!was_told(SUSPENDD_STATE_OTHER));
+}
+END_TEST
+
 START_TEST(test_a_domain_destroyed_amidst_an_act_ends_the_step_and_goes) {
         struct suspendd_machine *m = machine_of_default();
         virDomainPtr dom = domain_of("test");
@@ -716,6 +733,7 @@ static void add_tests(TCase *c) {
         tcase_add_test(c, test_what_another_client_does_is_told);
         tcase_add_test(c, test_a_pause_that_somebody_else_made_before_is_not_ours);
         tcase_add_test(c, test_nor_is_one_that_was_made_while_ours_waited);
+        tcase_add_test(c, test_a_pause_of_ours_stays_ours_if_it_is_asked_for_again);
         tcase_add_loop_test(c, test_a_domain_destroyed_amidst_an_act_ends_the_step_and_goes, 0, 2);
         tcase_add_test(c, test_mode_in_the_definition_is_told_and_so_are_its_changes);
         tcase_add_test(c, test_mode_is_stored_for_good_and_taken_out_again);

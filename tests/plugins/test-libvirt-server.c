@@ -561,6 +561,14 @@ START_TEST(test_reload_keeps_what_is_named_and_drops_what_is_not) {
 }
 END_TEST
 
+START_TEST(test_the_same_uri_twice_is_one) {
+        const char *twice[] = { DEFAULT, DEFAULT };
+
+        load_all(twice, 2);
+        ck_assert_uint_eq(fake.n_machines, 1);
+}
+END_TEST
+
 static const struct {
         const char *key, *value;
 } bad_settings[] = {
@@ -739,6 +747,7 @@ static void add_tests(TCase *c) {
         tcase_add_test(c, test_mode_is_stored_for_good_and_taken_out_again);
         tcase_add_test(c, test_mode_of_a_domain_that_has_gone_is_refused);
         tcase_add_test(c, test_reload_keeps_what_is_named_and_drops_what_is_not);
+        tcase_add_test(c, test_the_same_uri_twice_is_one);
         tcase_add_loop_test(
                         c,
                         test_a_bad_setting_is_complained_of_and_left_out,

@@ -577,6 +577,7 @@ static const struct {
         { "URI", "no URI" },
         { "URI", "" },
         { "URI", "qemu+ssh://host/system" },
+        { "URI", "qemu+unix:///system?socket=sock" },
 };
 
 START_TEST(test_a_bad_setting_is_complained_of_and_left_out) {

@@ -180,7 +180,9 @@ static int servers_read(
                         continue;
                 }
                 r = servers_want(s, wanted, settings[i].value);
-                if (r < 0)
+                if (r == -EINVAL)
+                        servers_complain(s, &settings[i], "its socket is no path");
+                else if (r < 0)
                         return r;
         }
         return n_wanted > 0 ? 0 : servers_want(s, wanted, DEFAULT_URI);

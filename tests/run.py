@@ -38,6 +38,10 @@ class Suites:
         """Unit tests under the address and undefined-behaviour sanitizers."""
         unit.run(report, unit.ASAN, self.args.only, JOBS, self.args.quick)
 
+    def unit_tsan(self, report):
+        """Unit tests of what has threads under the thread sanitizer."""
+        unit.run(report, unit.TSAN, self.args.only, JOBS, self.args.quick)
+
     def unit_valgrind(self, report):
         """Unit tests under valgrind."""
         if not shutil.which("valgrind"):
@@ -72,6 +76,7 @@ ALL = [
     ("check", Suites.check, "plain", True),
     ("unit", Suites.unit, "plain", True),
     ("unit, ASan+UBSan", Suites.unit_asan, "asan", True),
+    ("unit, TSan", Suites.unit_tsan, "tsan", False),
     ("unit, valgrind", Suites.unit_valgrind, "plain", False),
     ("lab", Suites.lab, "plain", False),
     ("integration", Suites.integration, "plain", True),

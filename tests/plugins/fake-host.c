@@ -16,8 +16,11 @@ static FakeHost *fake_of(const struct suspendd_host *host) {
         return (FakeHost *) (void *) ((char *) (uintptr_t) host - offsetof(FakeHost, host));
 }
 
-static void take_why_not(struct suspendd_machine *m, const struct suspendd_machine_info *info) {
+static void take_info(struct suspendd_machine *m, const struct suspendd_machine_info *info) {
         ck_assert_uint_eq(info->size, sizeof(*info));
+        copy(m->address, info->address);
+        copy(m->mode, info->mode);
+        copy(m->mode_source, info->mode_source);
         for (int act = 0; act < SUSPENDD_ACT_MAX; act++)
                 copy(m->why_not[act], info->why_not[act]);
 }
@@ -40,7 +43,7 @@ static int on_machine_add(
         copy(m->uuid, info->uuid);
         copy(m->run, info->run);
         copy(m->vmm, info->vmm);
-        take_why_not(m, info);
+        take_info(m, info);
         *ret = m;
         return 0;
 }
@@ -49,7 +52,7 @@ static void on_machine_change(
                 struct suspendd_machine *m, const struct suspendd_machine_info *info) {
         ck_assert(m->is_there);
         ck_assert_str_eq(m->name, info->name);
-        take_why_not(m, info);
+        take_info(m, info);
         m->n_changes++;
 }
 
@@ -63,6 +66,7 @@ static void on_machine_state(
         copy(m->detail, detail);
         m->boottime_ns = boottime_ns;
         m->n_states++;
+        m->told_at = ++m->fake->n_told;
         if (m->fake->on_state)
                 m->fake->on_state(m->fake, m);
 }
@@ -80,7 +84,7 @@ static void on_done(const struct suspendd_host *host, uint64_t step, int result,
         FakeHost *f = fake_of(host);
 
         ck_assert_uint_lt(f->n_dones, FAKE_DONES_MAX);
-        f->dones[f->n_dones] = (FakeDone){ .step = step, .result = result };
+        f->dones[f->n_dones] = (FakeDone){ .step = step, .told_at = ++f->n_told, .result = result };
         copy(f->dones[f->n_dones++].why, why);
 }
 
@@ -89,7 +93,22 @@ static void on_done_time(
         FakeHost *f = fake_of(host);
 
         ck_assert_uint_lt(f->n_dones, FAKE_DONES_MAX);
-        f->dones[f->n_dones++] = (FakeDone){ .step = step, .is_time = true, .time = *t };
+        f->dones[f->n_dones++] = (FakeDone){
+                .step = step, .told_at = ++f->n_told, .is_time = true, .time = *t
+        };
+}
+
+static void on_stored(
+                const struct suspendd_host *host, uint64_t request, int result, const char *why) {
+        FakeHost *f = fake_of(host);
+
+        f->stored = (FakeDone){ .step = request, .told_at = ++f->n_told, .result = result };
+        copy(f->stored.why, why);
+        f->n_stored++;
+}
+
+static void on_trouble(const struct suspendd_host *host, const char *text) {
+        copy(fake_of(host)->trouble, text);
 }
 
 static void on_log(
@@ -98,15 +117,19 @@ static void on_log(
                 const struct suspendd_machine *m,
                 const char *format,
                 ...) {
+        FakeHost *f = fake_of(host);
+        char text[sizeof(f->warning)];
         va_list arguments;
 
         (void) m;
-        fake_of(host)->n_warnings += level <= LOG_WARNING;
         va_start(arguments, format);
-        printf("<%d> ", level);
-        (void) vprintf(format, arguments);
-        printf("\n");
+        (void) vsnprintf(text, sizeof(text), format, arguments);
         va_end(arguments);
+        printf("<%d> %s\n", level, text);
+        if (level > LOG_WARNING)
+                return;
+        f->n_warnings++;
+        (void) memcpy(f->warning, text, sizeof(text));
 }
 
 void fake_host_init(FakeHost *f) {
@@ -120,13 +143,20 @@ void fake_host_init(FakeHost *f) {
                                          .enumerated = on_enumerated,
                                          .done = on_done,
                                          .done_time = on_done_time,
+                                         .stored = on_stored,
+                                         .trouble = on_trouble,
                                          .log = on_log,
                          } };
+        f->machines = calloc(FAKE_MACHINES_MAX, sizeof(*f->machines));
+        f->dones = calloc(FAKE_DONES_MAX, sizeof(*f->dones));
+        ck_assert(f->machines && f->dones);
         ck_assert_int_ge(sd_event_new(&f->host.event), 0);
 }
 
 void fake_host_done(FakeHost *f) {
         f->host.event = sd_event_unref(f->host.event);
+        free(TAKE_PTR(f->machines));
+        free(TAKE_PTR(f->dones));
 }
 
 void fake_host_turn(FakeHost *f, uint64_t usec) {

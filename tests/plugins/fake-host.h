@@ -12,8 +12,8 @@
 #include <systemd/sd-event.h>
 #include "plugins/plugin-api.h"
 
-#define FAKE_MACHINES_MAX 16
-#define FAKE_DONES_MAX 128
+#define FAKE_MACHINES_MAX 1200
+#define FAKE_DONES_MAX 4096
 #define FAKE_TEXT_MAX 128
 
 struct suspendd_machine {
@@ -21,8 +21,10 @@ struct suspendd_machine {
         void *vm;
         bool is_there;
         char name[FAKE_TEXT_MAX], uuid[FAKE_TEXT_MAX], run[FAKE_TEXT_MAX], vmm[FAKE_TEXT_MAX];
+        char address[FAKE_TEXT_MAX], mode[FAKE_TEXT_MAX], mode_source[FAKE_TEXT_MAX];
         char why_not[SUSPENDD_ACT_MAX][FAKE_TEXT_MAX];
         unsigned n_changes, n_states;
+        unsigned told_at; /* the last state, in the order of all that was told */
         enum suspendd_run_state state;
         char detail[FAKE_TEXT_MAX];
         int64_t boottime_ns;
@@ -30,6 +32,7 @@ struct suspendd_machine {
 
 typedef struct FakeDone {
         uint64_t step;
+        unsigned told_at;
         int result;
         char why[FAKE_TEXT_MAX];
         bool is_time;
@@ -38,12 +41,14 @@ typedef struct FakeDone {
 
 typedef struct FakeHost {
         struct suspendd_host host;
-        struct suspendd_machine machines[FAKE_MACHINES_MAX];
+        struct suspendd_machine *machines;
         size_t n_machines; /* announced so far, those that are gone among them */
-        FakeDone dones[FAKE_DONES_MAX];
+        FakeDone *dones;
         size_t n_dones;
-        unsigned n_enumerated, n_warnings;
-        int add_error; /* what machine_add() answers */
+        FakeDone stored; /* the last answer to a store_mode() */
+        unsigned n_told, n_enumerated, n_warnings, n_stored;
+        char trouble[FAKE_TEXT_MAX], warning[2 * FAKE_TEXT_MAX]; /* the last ones */
+        int add_error;                                           /* what machine_add() answers */
         void (*on_state)(struct FakeHost *f, struct suspendd_machine *m);
 } FakeHost;
 

@@ -12,16 +12,21 @@ import tempfile
 from . import process
 from .results import FAILED, PASSED, SKIPPED, matches
 
+HERE = os.path.dirname(os.path.abspath(__file__))
 SKIP_CODE = 77
 
 # How the same executables are run: what stands before them, what they find in the environment, how much
-# longer they may take.
-Manner = collections.namedtuple("Manner", "build prefix env slower")
+# longer they may take; and meson's suite of those that are.
+Manner = collections.namedtuple("Manner", "build prefix env slower suite", defaults=["unit"])
 
 SANITIZERS = {
     "ASAN_OPTIONS": "strict_string_checks=1:detect_stack_use_after_return=1:check_initialization_order=1"
                     ":detect_leaks=1:abort_on_error=0",
     "UBSAN_OPTIONS": "halt_on_error=1:print_stacktrace=1",
+}
+RACES = {
+    "TSAN_OPTIONS": "halt_on_error=1:atexit_sleep_ms=0:suppressions=%s"
+                    % os.path.join(os.path.dirname(HERE), "plugins", "tsan.supp"),
 }
 VALGRIND = ["valgrind", "--quiet", "--leak-check=full", "--errors-for-leak-kinds=definite", "--error-exitcode=99",
             "--num-callers=20"]
@@ -31,13 +36,14 @@ QUICK = {"SUSPENDD_TEST_QUICK": "1"}
 
 PLAIN = Manner("build", [], {}, 1)
 ASAN = Manner("build/asan", [], SANITIZERS, 4)
+TSAN = Manner("build/tsan", [], dict(RACES, **QUICK), 5, "threads")
 MEMCHECK = Manner("build", VALGRIND, QUICK, 25)
 
 
-def tests_of(build):
-    """What meson lists in the suite "unit"."""
+def tests_of(build, suite):
+    """What meson lists in a suite."""
     listed = subprocess.run(["meson", "introspect", "--tests", build], stdout=subprocess.PIPE, check=True, timeout=60)
-    return [x for x in json.loads(listed.stdout) if any(y.split(":")[-1] == "unit" for y in x["suite"])]
+    return [x for x in json.loads(listed.stdout) if any(y.split(":")[-1] == suite for y in x["suite"])]
 
 
 def read_tap(text):
@@ -85,7 +91,7 @@ def run(report, manner, only, jobs, quick):
     """Runs all into @report."""
     if quick:
         manner = manner._replace(env=dict(manner.env, **QUICK))
-    tests = [x for x in tests_of(manner.build) if matches(only, report.title + ":" + x["name"])]
+    tests = [x for x in tests_of(manner.build, manner.suite) if matches(only, report.title + ":" + x["name"])]
     with concurrent.futures.ThreadPoolExecutor(jobs) as pool:
         waiting = {pool.submit(run_one, test, manner): test["name"] for test in tests}
         for done in concurrent.futures.as_completed(waiting):

@@ -42,16 +42,18 @@ static int act_look_first(ActCall *a, virDomainPtr dom) {
         return a->is_fresh ? 0 : act_look(a, dom);
 }
 
+static int act_strike(ActCall *a, virDomainPtr dom) {
+        a->has_struck = true;
+        a->struck_ns = clock_now_ns(CLOCK_MONOTONIC);
+        return virDomainSuspend(dom) < 0 ? -1 : act_look(a, dom);
+}
+
 static int act_pause(ActCall *a, virDomainPtr dom) {
         if (act_look_first(a, dom) < 0)
                 return -1;
         switch (act_state(a)) {
         case SUSPENDD_STATE_RUNNING:
-                a->has_struck = true;
-                a->struck_ns = clock_now_ns(CLOCK_MONOTONIC);
-                if (virDomainSuspend(dom) < 0)
-                        return -1;
-                return act_look(a, dom);
+                return act_strike(a, dom);
         case SUSPENDD_STATE_PAUSED:
                 a->was_foreign = !a->is_again;
                 return 0;
@@ -97,6 +99,18 @@ static int act_run(ActCall *a, virDomainPtr dom) {
                 return act_look(a, dom);
         }
         return 0;
+}
+
+static int act_on_vcpus(ActCall *a, virDomainPtr dom) {
+        int (*fn)(ActCall *, virDomainPtr) = a->act == SUSPENDD_ACT_PAUSE ? act_pause : act_run;
+        int r = fn(a, dom);
+
+        /* It may be another than it was last seen to be: once more, by what it is now. */
+        if (r < 0 && a->is_fresh) {
+                a->is_fresh = a->has_struck = false;
+                r = fn(a, dom);
+        }
+        return r;
 }
 
 /* the agent */
@@ -211,7 +225,7 @@ static void act_run_call(Call *c, virConnectPtr conn) {
         else if (act_is_agents(a->act))
                 r = act_by_agent(a, dom);
         else
-                r = a->act == SUSPENDD_ACT_PAUSE ? act_pause(a, dom) : act_run(a, dom);
+                r = act_on_vcpus(a, dom);
         if (r < 0) {
                 call_fail(c, conn);
                 /* libvirt says the same of an agent that is not there and of one that does not answer. */

@@ -4,6 +4,7 @@
 #include <libxml/parser.h>
 #include <libxml/xpath.h>
 #include <libxml/xpathInternals.h>
+#include "common/text-escape.h"
 
 #define AGENT_NAME "org.qemu.guest_agent.0"
 
@@ -33,7 +34,7 @@ static void xpath_string(xmlXPathContextPtr x, const char *expression, char *buf
         xmlXPathObjectPtr o = xmlXPathEvalExpression((const xmlChar *) expression, x);
         xmlChar *s = o ? xmlXPathCastToString(o) : NULL;
 
-        (void) snprintf(buf, size, "%s", s ? (const char *) s : "");
+        (void) text_cut(buf, size, s ? (const char *) s : "");
         xmlFree(s);
         xmlXPathFreeObject(o);
 }

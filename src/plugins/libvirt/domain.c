@@ -297,6 +297,21 @@ static void domain_answer(Domain *d, ActCall *a) {
                 d->host->done(d->host, a->step, a->call.error, why);
 }
 
+/*
+ * What @a has paused is ours, though the pause that is to follow will find it so: that is the same once
+ * more, asked for after the first one had been called off.
+ */
+static void domain_own_pause(Domain *d, const ActCall *a) {
+        const bool is_struck = a->act == SUSPENDD_ACT_PAUSE && (a->has_struck || a->is_again);
+        const char *detail;
+
+        if (!is_struck || !d->vcpu.next || d->vcpu.next->act != SUSPENDD_ACT_PAUSE)
+                return;
+        if (a->call.error == -ECONNRESET ||
+            run_state_of(a->reading.state, a->reading.reason, &detail) == SUSPENDD_STATE_PAUSED)
+                d->vcpu.next->is_again = true;
+}
+
 /* Whether @d is now what @a was for. */
 static bool domain_is_as_wanted(const Domain *d, const ActCall *a) {
         if (a->act == SUSPENDD_ACT_PAUSE)
@@ -318,6 +333,7 @@ void domain_on_act(Domain *d, ActCall *a) {
 
         lane->running = NULL;
         a->domain = NULL;
+        domain_own_pause(d, a);
         if (a->call.error == -ECONNRESET) {
                 domain_take_up_again(d, a);
                 server_on_break(d->server, &a->call);

@@ -97,9 +97,12 @@ int pool_new(const char *uri, Mailbox *mailbox, const PoolOps *ops, void *userda
 Pool *pool_free(Pool *p) {
         if (!p)
                 return NULL;
-        pool_hang_up(p);
+        /* First, so that nothing is opened any more that nobody would close. */
         (void) pthread_mutex_lock(&p->lock);
         p->is_ended = true;
+        (void) pthread_mutex_unlock(&p->lock);
+        pool_hang_up(p);
+        (void) pthread_mutex_lock(&p->lock);
         for (int k = 0; k < CALL_KIND_MAX; k++)
                 LIST_FOREACH(i, &p->queues[k].calls) {
                         Call *c = LIST_ENTRY(i, Call, letter.letters);
@@ -180,6 +183,8 @@ void pool_hang_up(Pool *p) {
                         if (!l->is_busy)
                                 list_append(dead, &l->closing);
                 }
+        /* Who waits for one of them opens one anew. */
+        (void) pthread_cond_broadcast(&p->freed);
         (void) pthread_mutex_unlock(&p->lock);
         if (list_is_empty(dead) || thread_start(run_closer, dead, "libvirt-close") < 0)
                 free(dead); /* without a thread they stay open, and that is all */

@@ -111,13 +111,24 @@ const char *presence_state_directory(const Presence *p) {
 
 /* watching */
 
+/* Whether @name is one of the names that @path, which may be NULL, is made of. */
+static bool path_has_name(const char *path, const char *name) {
+        size_t n = strlen(name);
+
+        for (const char *p = path; p && *p; p += strcspn(p, "/")) {
+                p += strspn(p, "/");
+                if (n > 0 && strcspn(p, "/") == n && strncmp(p, name, n) == 0)
+                        return true;
+        }
+        return false;
+}
+
 static bool presence_cares(void *userdata, const char *name) {
         const Presence *p = userdata;
-        const char *rest = p->state_directory, *hit = strstr(rest, name);
 
-        /* A folder on the way, a socket, or a domain. */
+        /* A domain, a socket, or a folder on the way. */
         return has_suffix(name, ".pid") || has_suffix(name, "-sock") ||
-               (hit && hit > rest && hit[-1] == '/');
+               path_has_name(p->socket, name) || path_has_name(p->state_directory, name);
 }
 
 static void presence_on_change(void *userdata) {

@@ -16,7 +16,7 @@
 
 typedef struct Presence Presence;
 
-/* Something has come or gone. */
+/* Something has come, or a folder has gone. */
 typedef void (*PresenceFn)(void *userdata);
 
 /* lifetime */

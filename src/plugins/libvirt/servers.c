@@ -109,8 +109,8 @@ static const ServerOps servers_ops = {
 
 /* configuration */
 
-static Server *servers_find(const Servers *s, const char *uri) {
-        LIST_FOREACH(i, &((Servers *) s)->servers)
+static Server *servers_find(List *servers, const char *uri) {
+        LIST_FOREACH(i, servers)
         if (str_equal(server_uri(server_from_link(i)), uri))
                 return server_from_link(i);
         return NULL;
@@ -150,9 +150,12 @@ static void servers_complain(Servers *s, const struct suspendd_setting *setting,
 
 /* Moves the server of @uri from one list to another, or makes it there. */
 static int servers_want(Servers *s, List *wanted, const char *uri) {
-        Server *server = servers_find(s, uri);
+        Server *server = servers_find(&s->servers, uri);
         int r = 0;
 
+        /* Named twice, it is one all the same. */
+        if (servers_find(wanted, uri))
+                return 0;
         if (!server)
                 r = server_new(s->host, s->mailbox, uri, &servers_ops, s, &server);
         if (r >= 0) {
@@ -177,7 +180,9 @@ static int servers_read(
                         continue;
                 }
                 r = servers_want(s, wanted, settings[i].value);
-                if (r < 0)
+                if (r == -EINVAL)
+                        servers_complain(s, &settings[i], "its socket is no path");
+                else if (r < 0)
                         return r;
         }
         return n_wanted > 0 ? 0 : servers_want(s, wanted, DEFAULT_URI);

@@ -5,6 +5,7 @@
 #include <time.h>
 #include "common/clock-sample.h"
 
+/* For all domains together. */
 #define CONTROL_TRIES 100
 #define CONTROL_PAUSE_USEC 10000
 
@@ -23,10 +24,10 @@ static int find(virDomainPtr dom, bool with_facts, const char *state_directory, 
  * A libvirt that was restarted tells what it had written down of a domain, until it has asked QEMU how
  * that really is; it holds the domain for the time being.
  */
-static void await_control(virDomainPtr dom) {
+static void await_control(virDomainPtr dom, int *tries) {
         virDomainControlInfo info;
 
-        for (int i = 0; i < CONTROL_TRIES; i++) {
+        for (; *tries > 0; --*tries) {
                 if (virDomainGetControlInfo(dom, &info, 0) < 0 ||
                     info.state == VIR_DOMAIN_CONTROL_OK)
                         return;
@@ -109,8 +110,8 @@ static void list_fail(ListCall *l, virConnectPtr conn) {
 
 static void list_run(Call *c, virConnectPtr conn) {
         ListCall *l = LIST_ENTRY(c, ListCall, call);
+        int n, tries = CONTROL_TRIES;
         virDomainPtr *doms;
-        int n;
 
         if (!conn)
                 return;
@@ -126,7 +127,7 @@ static void list_run(Call *c, virConnectPtr conn) {
                 Found *f = l->found ? &l->found[l->n_found] : NULL;
 
                 if (l->is_first && c->error == 0)
-                        await_control(doms[i]);
+                        await_control(doms[i], &tries);
                 if (f && c->error == 0 && find(doms[i], true, l->state_directory, f) < 0)
                         list_fail(l, conn);
                 if (f && f->facts.name)

@@ -180,6 +180,22 @@ static void server_come_up(Server *s, const ListCall *l) {
         s->host->log(s->host, LOG_INFO, NULL, "Connected to %s (%s)", s->uri, s->vmm);
 }
 
+static int server_on_linger(
+                sd_event_source *source _unused_, uint64_t usec _unused_, void *userdata) {
+        Server *s = userdata;
+
+        s->timer = sd_event_source_disable_unref(s->timer);
+        if (s->is_up && s->n_domains == 0 && !s->is_listing)
+                server_rest(s);
+        return 0;
+}
+
+/* Whatever its folder says, it has been asked, and nothing runs there: it is let go of after a while. */
+static void server_linger(Server *s) {
+        if (presence_can_tell(s->presence))
+                (void) server_arm(s, &s->timer, LINGER_USEC, server_on_linger, "libvirt-linger");
+}
+
 /* asking for all */
 
 /* Those that were not found, though they were known before it was asked. */
@@ -213,7 +229,7 @@ static void server_on_list(void *userdata, ListCall *l) {
         server_settle(s);
         s->ops->on_trouble(s->userdata);
         if (s->n_domains == 0)
-                (void) server_arm(s, &s->timer, LINGER_USEC, server_on_timer, "libvirt-linger");
+                server_linger(s);
         if (TAKE(s->shall_list_again, false))
                 server_list(s);
 }
@@ -277,12 +293,7 @@ static void server_on_look(void *userdata, LookCall *l) {
         } else if (d && l->found.reading.is_gone) {
                 server_end_domain(s, d);
                 if (s->n_domains == 0)
-                        (void) server_arm(
-                                        s,
-                                        &s->timer,
-                                        LINGER_USEC,
-                                        server_on_timer,
-                                        "libvirt-linger");
+                        server_linger(s);
         } else if (d)
                 domain_see(d, &l->found.reading);
 }

@@ -125,6 +125,8 @@ static const char *uri_objection(const char *uri) {
                 why = "this is no URI of libvirt's";
         else if (!str_empty(u->server))
                 why = "machines of other hosts do not sleep with this one";
+        else if (str_equal(u->path, "/session") && !(u->query_raw && strstr(u->query_raw, "socket=")))
+                why = "whose session? say socket=, or libvirt would start one for root";
         if (u)
                 xmlFreeURI(u);
         return why;

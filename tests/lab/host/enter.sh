@@ -117,6 +117,8 @@ become_init() {
 	done
 	pivot_root . old
 	umount -l /old
+	# As systemd does on a machine, but not in a container: what is mounted later reaches its services.
+	mount --make-rshared /
 	exec env -i container=lab PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin \
 		setpriv --bounding-set -sys_time,-sys_module,-sys_rawio,-syslog \
 		/sbin/init --log-target=console --log-level=info

@@ -256,16 +256,18 @@ END_TEST
 
 START_TEST(test_a_domain_that_is_undefined_runs_on) {
         struct suspendd_machine *m = machine_of_default();
-        virDomainPtr dom = domain_of("test");
+        virDomainPtr dom = domain_of("test"), another;
 
         ck_assert_int_eq(virDomainUndefine(dom), 0);
-        ck_assert_ptr_nonnull(virDomainCreateXML(other, new_xml, 0)); /* told of later */
+        another = virDomainCreateXML(other, new_xml, 0); /* of which it is told later */
+        ck_assert_ptr_nonnull(another);
         FAKE_HOST_WAIT(&fake, fake_host_find(&fake, "new"));
         settle();
         ck_assert(m->is_there);
         begin(suspendd_plugin.pause, m);
         ck_assert_int_eq(await_done()->result, 0);
         ck_assert_int_eq(m->state, SUSPENDD_STATE_PAUSED);
+        (void) virDomainFree(another);
         (void) virDomainFree(dom);
 }
 END_TEST

@@ -45,7 +45,11 @@ static int act_look_first(ActCall *a, virDomainPtr dom) {
 static int act_strike(ActCall *a, virDomainPtr dom) {
         a->has_struck = true;
         a->struck_ns = clock_now_ns(CLOCK_MONOTONIC);
-        return virDomainSuspend(dom) < 0 ? -1 : act_look(a, dom);
+        if (virDomainSuspend(dom) < 0)
+                return -1;
+        a->acted_boottime_ns = clock_now_ns(CLOCK_BOOTTIME);
+        a->is_unseen = true;
+        return 0;
 }
 
 static int act_pause(ActCall *a, virDomainPtr dom) {
@@ -89,9 +93,17 @@ static int act_run(ActCall *a, virDomainPtr dom) {
                 act_refuse(a, -EUCLEAN);
                 return 0;
         }
-        if (act_state(a) == SUSPENDD_STATE_PAUSED &&
-            (virDomainResume(dom) < 0 || act_look(a, dom) < 0))
-                return -1;
+        if (act_state(a) == SUSPENDD_STATE_PAUSED) {
+                if (virDomainResume(dom) < 0)
+                        return -1;
+                a->acted_boottime_ns = clock_now_ns(CLOCK_BOOTTIME);
+                if (a->act == SUSPENDD_ACT_RESUME) {
+                        a->is_unseen = true;
+                        return 0;
+                }
+                if (act_look(a, dom) < 0)
+                        return -1;
+        }
         /* After a suspend that a pause overtook, QEMU may be suspended while libvirt says that it runs. */
         if (act_state(a) == SUSPENDD_STATE_SUSPENDED || a->act == SUSPENDD_ACT_WAKE) {
                 if (virDomainPMWakeup(dom, 0) < 0 && act_state(a) == SUSPENDD_STATE_SUSPENDED)

@@ -5,8 +5,9 @@
  * Act
  *
  * One act on one domain, as a call of the pool. What it does, it does to the domain as it is found then:
- * only one that runs is paused, only one that is paused by nobody's fault is resumed. It ends with a
- * look, for libvirt's answer says that a command was taken, no more.
+ * only one that runs is paused, only one that is paused by nobody's fault is resumed. libvirt's answer
+ * says that a command was taken, no more; so a look follows, of the act itself or, where many are under
+ * way, of all together (server_see()).
  *
  * An act on the agent begins with a limit on its answers and puts libvirt's own default, none, back;
  * what was set before cannot be asked for.
@@ -35,6 +36,8 @@ struct ActCall {
         bool is_woken_unseen; /* QEMU has woken it, and libvirt does not see it */
         bool was_foreign;     /* it was paused already, by somebody else */
         bool is_fresh;     /* the reading is the last one, and nothing has been heard since */
+        bool is_unseen;    /* it is done, and how the domain is now was not read yet */
+        int64_t acted_boottime_ns; /* CLOCK_BOOTTIME when it was done */
         int64_t struck_ns; /* CLOCK_MONOTONIC, before libvirt was told to pause it */
         Reading reading;      /* at the end */
         struct suspendd_time time;

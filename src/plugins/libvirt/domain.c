@@ -150,7 +150,7 @@ void domain_see(Domain *d, const Reading *r) {
         enum suspendd_run_state before = d->state, state;
         const char *detail;
 
-        if (r->asked_ns == 0 || r->asked_ns < d->reading.asked_ns)
+        if (r->asked_ns == 0 || r->is_gone || r->asked_ns < d->reading.asked_ns)
                 return;
         state = domain_state_of(d, r, &detail);
         /* Whose pause it is, the call that is under way will say. */
@@ -328,7 +328,7 @@ static void domain_look_again(Domain *d, const ActCall *a) {
 }
 
 /* The state comes before the answer: only what is seen counts, and it may be what the host waits for. */
-void domain_on_act(Domain *d, ActCall *a) {
+static void domain_finish(Domain *d, ActCall *a) {
         Lane *lane = act_is_agents(a->act) ? &d->agent : &d->vcpu;
 
         lane->running = NULL;
@@ -357,11 +357,45 @@ void domain_on_act(Domain *d, ActCall *a) {
         server_on_calls(d->server);
 }
 
+/* The lane stays taken until it has been seen what became of it. */
+void domain_on_act(Domain *d, ActCall *a) {
+        if (a->call.error == 0 && a->is_unseen && !d->is_away) {
+                a->call.is_kept = true;
+                server_see(d->server);
+                return;
+        }
+        domain_finish(d, a);
+}
+
+bool domain_is_unseen(const Domain *d) {
+        return d->vcpu.running && d->vcpu.running->call.is_back;
+}
+
+/* Ends an act that was kept, with what was read of it, or without if there was an error. */
+static void domain_end_kept(Domain *d, const Reading *r, int error) {
+        ActCall *a = d->vcpu.running;
+
+        a->call.error = error;
+        if (error == 0) {
+                a->reading = *r;
+                a->reading.boottime_ns = a->acted_boottime_ns;
+        }
+        domain_finish(d, a);
+        call_end(&a->call);
+}
+
+void domain_on_seen(Domain *d, const Reading *r, int error) {
+        if (domain_is_unseen(d))
+                domain_end_kept(d, r, error);
+}
+
 void domain_lose(Domain *d) {
         if (d->is_away)
                 return;
         d->is_away = true;
         domain_changed(d);
+        if (domain_is_unseen(d))
+                domain_end_kept(d, NULL, -ECONNRESET);
         domain_tell(d, SUSPENDD_STATE_UNKNOWN, AWAY, 0);
 }
 
@@ -480,6 +514,8 @@ static void lane_free(Lane *lane) {
         if (lane->running) {
                 act_give_up(lane->running);
                 lane->running->domain = NULL;
+                if (lane->running->call.is_back)
+                        call_end(&lane->running->call);
         }
         lane->next = act_drop(lane->next);
 }

@@ -65,6 +65,12 @@ void domain_know(Domain *d, DomainFacts *f);
 /* Takes over how it is. */
 void domain_see(Domain *d, const Reading *r);
 
+/* Whether an act on it is done, and it must be looked at for that to end. */
+bool domain_is_unseen(const Domain *d);
+
+/* What that look has found; or a negative errno. */
+void domain_on_seen(Domain *d, const Reading *r, int error);
+
 /* When what is known of how it is was asked for, by CLOCK_MONOTONIC; 0: never. */
 int64_t domain_read_ns(const Domain *d);
 

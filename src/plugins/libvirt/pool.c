@@ -323,8 +323,7 @@ void call_fail(Call *c, virConnectPtr conn) {
                 c->error = -EIO;
 }
 
-/* Frees @c, and the pool with it if that has ended. */
-static void call_end(Call *c) {
+void call_end(Call *c) {
         Pool *p = c->pool;
 
         c->ops->free(c);
@@ -336,6 +335,7 @@ static void call_deliver(Letter *l) {
         Call *c = LIST_ENTRY(l, Call, letter);
         bool is_ended;
 
+        c->is_back = true;
         if (c->is_counted)
                 c->pool->n_orphans--;
         (void) pthread_mutex_lock(&c->pool->lock);
@@ -343,7 +343,8 @@ static void call_deliver(Letter *l) {
         (void) pthread_mutex_unlock(&c->pool->lock);
         if (!is_ended)
                 c->ops->done(c);
-        call_end(c);
+        if (!c->is_kept)
+                call_end(c);
 }
 
 static void call_drop(Letter *l) {
@@ -446,7 +447,7 @@ int pool_submit(Pool *p, Call *c) {
 
 void call_give_up(Call *c) {
         atomic_store(&c->is_given_up, true);
-        if (c->is_counted || !atomic_load(&c->has_begun))
+        if (c->is_counted || c->is_back || !atomic_load(&c->has_begun))
                 return;
         c->is_counted = true;
         c->pool->n_orphans++;

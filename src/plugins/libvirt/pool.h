@@ -34,7 +34,7 @@ typedef struct Pool Pool;
 typedef struct CallOps {
         /* On a worker. @conn is borrowed; NULL if there is none, then call_fail() has been called. */
         void (*run)(Call *c, virConnectPtr conn);
-        void (*done)(Call *c); /* on the loop */
+        void (*done)(Call *c); /* on the loop; may set is_kept */
         void (*free)(Call *c); /* after done(), or instead of it when the pool has ended; any thread */
 } CallOps;
 
@@ -49,6 +49,8 @@ struct Call {
         atomic_bool is_given_up; /* nobody waits for it any more */
         atomic_bool has_begun;
         unsigned epoch;  /* of the connections that it was handed over to */
+        bool is_back;    /* it has returned; the loop's, as the next two */
+        bool is_kept;    /* not to be freed after done(), but by call_end() */
         bool is_counted; /* among the orphans */
         int error;       /* 0; a negative errno of call_fail() */
         char why[160];   /* the error in libvirt's words */
@@ -94,6 +96,9 @@ int pool_submit(Pool *p, Call *c);
 
 /* Nobody waits for @c any more; one under way counts as an orphan until it returns. Loop only. */
 void call_give_up(Call *c);
+
+/* Frees a call that was kept. Loop only. */
+void call_end(Call *c);
 
 /* How many calls are under way for which nobody waits. */
 size_t pool_n_orphans(const Pool *p);

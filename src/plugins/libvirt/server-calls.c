@@ -168,3 +168,107 @@ ListCall *list_call_new(const char *state_directory) {
         }
         return l;
 }
+
+/* how some are */
+
+static void reading_of_stats(Reading *r, const virDomainStatsRecord *record) {
+        if (virTypedParamsGetInt(record->params, record->nparams, "state.state", &r->state) != 1 ||
+            virTypedParamsGetInt(record->params, record->nparams, "state.reason", &r->reason) != 1)
+                return;
+        r->is_gone = r->state == VIR_DOMAIN_SHUTOFF;
+}
+
+/* Returns: 0; -1 with libvirt's error. */
+static int see_together(SeeCall *s, virDomainPtr *doms) {
+        virDomainStatsRecordPtr *records;
+        int n;
+
+        n = virDomainListGetStats(doms, VIR_DOMAIN_STATS_STATE, &records, 0);
+        for (int k = 0; k < n; k++) {
+                unsigned char uuid[VIR_UUID_BUFLEN];
+
+                (void) virDomainGetUUID(records[k]->dom, uuid);
+                for (size_t i = 0; i < s->n_seen; i++)
+                        if (memcmp(s->seen[i].uuid, uuid, sizeof(uuid)) == 0)
+                                reading_of_stats(&s->seen[i].reading, records[k]);
+        }
+        if (n >= 0)
+                virDomainStatsRecordListFree(records);
+        return n < 0 ? -1 : 0;
+}
+
+/* Finds those that are there still, and takes the others for gone. Returns: how many; -1 with libvirt's error. */
+static int see_find(SeeCall *s, virDomainPtr *doms) {
+        int64_t asked_ns = clock_now_ns(CLOCK_MONOTONIC);
+        int n = 0;
+
+        for (size_t i = 0; i < s->n_seen; i++) {
+                virDomainPtr dom = call_domain(&s->call, s->seen[i].uuid);
+                virErrorPtr e = dom ? NULL : virGetLastError();
+
+                s->seen[i].reading = (Reading){ .asked_ns = asked_ns, .is_gone = true };
+                if (dom)
+                        doms[n++] = dom;
+                else if (!e || e->code != VIR_ERR_NO_DOMAIN)
+                        return -1;
+        }
+        return n;
+}
+
+/* One after the other, where there is only one, or a driver cannot tell of several. */
+static int see_each(SeeCall *s) {
+        for (size_t i = 0; i < s->n_seen; i++) {
+                virDomainPtr dom = call_domain(&s->call, s->seen[i].uuid);
+
+                if (dom && look_at_state(dom, &s->seen[i].reading) < 0)
+                        return -1;
+        }
+        return 0;
+}
+
+static void see_run(Call *c, virConnectPtr conn) {
+        SeeCall *s = LIST_ENTRY(c, SeeCall, call);
+        _cleanup_free_ virDomainPtr *doms = calloc(s->n_seen + 1, sizeof(*doms));
+        int n;
+
+        if (!conn)
+                return;
+        if (!doms) {
+                c->error = -ENOMEM;
+                return;
+        }
+        n = see_find(s, doms);
+        if (n > 1 && see_together(s, doms) >= 0)
+                return;
+        if (n < 0 || see_each(s) < 0)
+                call_fail(c, conn);
+}
+
+static void see_on_done(Call *c) {
+        SeeCall *s = LIST_ENTRY(c, SeeCall, call);
+
+        s->fn(s->userdata, s);
+}
+
+static void see_free(Call *c) {
+        SeeCall *s = LIST_ENTRY(c, SeeCall, call);
+
+        free(s->seen);
+        free(s);
+}
+
+SeeCall *see_call_new(size_t n) {
+        static const CallOps ops = { .run = see_run, .done = see_on_done, .free = see_free };
+        SeeCall *s = calloc(1, sizeof(*s));
+
+        if (!s)
+                return NULL;
+        call_init(&s->call, &ops, CALL_LOOK);
+        s->seen = calloc(n, sizeof(*s->seen));
+        s->n_seen = n;
+        if (!s->seen) {
+                see_free(&s->call);
+                return NULL;
+        }
+        return s;
+}

@@ -4,7 +4,8 @@
 /*
  * Server's Calls
  *
- * What a server is asked about: one domain, or all that run. Blocking, so calls of the pool.
+ * What a server is asked about: one domain, all that run, or how some of them are. Blocking, so calls of
+ * the pool.
  */
 
 #include "plugins/libvirt/look.h"
@@ -26,6 +27,19 @@ typedef struct LookCall {
         void *userdata;
 } LookCall;
 
+typedef struct Seen {
+        unsigned char uuid[VIR_UUID_BUFLEN];
+        Reading reading;
+} Seen;
+
+typedef struct SeeCall {
+        Call call;
+        Seen *seen;
+        size_t n_seen;
+        void (*fn)(void *userdata, struct SeeCall *c);
+        void *userdata;
+} SeeCall;
+
 typedef struct ListCall {
         Call call;
         char *state_directory;
@@ -42,3 +56,6 @@ typedef struct ListCall {
 /* Returns: NULL without memory; to be submitted. @state_directory as in look_at_facts(), copied. */
 LookCall *look_call_new(const unsigned char *uuid, bool with_facts, const char *state_directory);
 ListCall *list_call_new(const char *state_directory);
+
+/* For @n domains, whose UUIDs are the caller's to fill in. */
+SeeCall *see_call_new(size_t n);

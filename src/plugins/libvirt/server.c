@@ -33,7 +33,7 @@ struct Server {
         char vmm[64];
         char why[160]; /* it cannot be connected to, in libvirt's words */
         bool is_qemu;
-        bool is_up, is_settled, is_listing, shall_list_again;
+        bool is_up, is_settled, is_listing, shall_list_again, is_seeing;
 };
 
 /* small things */
@@ -310,6 +310,47 @@ void server_look(Server *s, const unsigned char *uuid, bool with_facts) {
         l->userdata = s;
         if (pool_submit(s->pool, &l->call) < 0)
                 l->call.ops->free(&l->call);
+}
+
+/* looking at those on which an act is done: one question at a time, which the next ones wait for together */
+
+static void server_on_seen(void *userdata, SeeCall *c) {
+        Server *s = userdata;
+
+        s->is_seeing = false;
+        if (c->call.error == -ECONNRESET)
+                server_on_break(s, &c->call);
+        for (size_t i = 0; i < c->n_seen && c->call.error != -ECONNRESET; i++) {
+                Domain *d = server_find(s, c->seen[i].uuid);
+
+                if (d)
+                        domain_on_seen(d, &c->seen[i].reading, c->call.error);
+        }
+        server_see(s);
+}
+
+static size_t server_n_unseen(const Server *s) {
+        size_t n = 0;
+
+        LIST_FOREACH(i, &((Server *) s)->domains)
+        n += domain_is_unseen(domain_from_link(i));
+        return n;
+}
+
+void server_see(Server *s) {
+        size_t n = s->is_up && !s->is_seeing ? server_n_unseen(s) : 0, k = 0;
+        SeeCall *c = n > 0 ? see_call_new(n) : NULL;
+
+        if (!c)
+                return;
+        LIST_FOREACH(i, &s->domains)
+        if (k < n && domain_is_unseen(domain_from_link(i)))
+                (void) memcpy(c->seen[k++].uuid, domain_uuid(domain_from_link(i)), VIR_UUID_BUFLEN);
+        c->fn = server_on_seen;
+        c->userdata = s;
+        s->is_seeing = pool_submit(s->pool, &c->call) >= 0;
+        if (!s->is_seeing)
+                c->call.ops->free(&c->call);
 }
 
 static int server_on_later(

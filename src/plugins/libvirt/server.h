@@ -63,7 +63,10 @@ bool server_can_agents(const Server *s);
 /* Looks at the domain, and at what it is if @with_facts. */
 void server_look(Server *s, const unsigned char *uuid, bool with_facts);
 
-/* The same without haste, together with others. */
+/* Looks at all domains on which an act is done, with one question. */
+void server_see(Server *s);
+
+/* As server_look(), but without haste, together with others. */
 void server_look_later(Server *s, Domain *d);
 
 /* A call has come back without its connection. */

@@ -121,13 +121,13 @@ class Stage:
         self.bus.call("WaitLocks", "u", 1)
         self.floor.order("clear")
         cycle = self.bus.sleep(SLEEP_USEC)
-        cycle["last_resume_ns"] = self.floor.wait_last("RESUME")
         n, cycle["last_stop_ns"] = self.floor.last("STOP")
         if n != self.count or cycle["last_stop_ns"] > cycle["released_ns"] + self.stamp_lag_ns:
             raise BenchError("%d of %d stood, the last %d us after the lock went" % (
                 n, self.count, (cycle["last_stop_ns"] - cycle["released_ns"]) / 1000))
         if cycle["overrun"]:
             raise BenchError("the lock was held too long")
+        cycle["last_resume_ns"] = self.floor.wait_last("RESUME")
         return cycle
 
 

@@ -13,8 +13,8 @@
 #include <semaphore.h>
 #include "common/time-util.h"
 #include "fake-host.h"
-#include "plugins/libvirt/pool.h"
 #include "plugins/libvirt/event-loop.h"
+#include "plugins/libvirt/pool.h"
 
 #define LOOK_LINKS 3 /* connections, with one call each at a time */
 #define VCPU_LINKS 20
@@ -77,16 +77,24 @@ const char *__wrap_virConnectGetType(virConnectPtr conn) {
         return driver;
 }
 
-static int on_open(virConnectPtr conn, void *userdata) {
+static atomic_int n_subscribed;
+
+static void *on_open(virConnectPtr conn, void *userdata) {
         ck_assert_ptr_nonnull(conn);
         ck_assert_ptr_eq(userdata, &fake);
-        return 0;
+        atomic_fetch_add(&n_subscribed, 1);
+        return conn;
 }
 
-static int on_open_refuse(virConnectPtr conn, void *userdata) {
+static void on_close(virConnectPtr conn, void *opened) {
+        ck_assert_ptr_eq(opened, conn);
+        atomic_fetch_sub(&n_subscribed, 1);
+}
+
+static void *on_open_refuse(virConnectPtr conn, void *userdata) {
         (void) conn;
         (void) userdata;
-        return -1;
+        return NULL;
 }
 
 static void release(void *userdata) {
@@ -94,7 +102,7 @@ static void release(void *userdata) {
         atomic_fetch_add(&n_released, 1);
 }
 
-static const PoolOps pool_ops = { .on_open = on_open, .release = release };
+static const PoolOps pool_ops = { .on_open = on_open, .on_close = on_close, .release = release };
 static const PoolOps refusing_ops = { .on_open = on_open_refuse, .release = release };
 
 /* calls */
@@ -221,6 +229,7 @@ static void tear_down(void) {
         FAKE_HOST_WAIT(&fake, n_released == 1);
         FAKE_HOST_WAIT(&fake, n_threads() == n_threads_before);
         ck_assert_uint_eq(n_closed, n_opened);
+        ck_assert_int_eq(n_subscribed, 0);
         mailbox_close(mailbox);
         (void) mailbox_unref(mailbox);
         fake_host_done(&fake);

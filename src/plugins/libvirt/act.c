@@ -2,6 +2,7 @@
 #include "plugins/libvirt/act.h"
 #include <errno.h>
 #include <libvirt/virterror.h>
+#include <semaphore.h>
 #include <time.h>
 #include "common/clock-sample.h"
 #include "common/time-util.h"
@@ -20,6 +21,7 @@ static int act_look(ActCall *a, virDomainPtr dom) {
         int r = look_at_state(dom, &a->reading);
 
         a->reading.boottime_ns = boottime_ns;
+        a->has_read |= r >= 0;
         return r;
 }
 
@@ -117,8 +119,8 @@ static int act_on_vcpus(ActCall *a, virDomainPtr dom) {
         int (*fn)(ActCall *, virDomainPtr) = a->act == SUSPENDD_ACT_PAUSE ? act_pause : act_run;
         int r = fn(a, dom);
 
-        /* It may be another than it was last seen to be: once more, by what it is now. */
-        if (r < 0 && a->is_fresh) {
+        /* It may be another than it was last seen to be: libvirt has refused, so once more, by what it is now. */
+        if (r < 0 && a->is_fresh && virConnectIsAlive(virDomainGetConnect(dom)) == 1) {
                 a->is_fresh = a->has_struck = false;
                 r = fn(a, dom);
         }
@@ -127,37 +129,47 @@ static int act_on_vcpus(ActCall *a, virDomainPtr dom) {
 
 /* the agent */
 
+/* On the stack of a worker, which waits until it is answered. */
 typedef struct Taken {
         Letter letter;
-        const struct suspendd_host *host;
-        uint64_t step;
+        ActCall *act;
+        bool goes_on;
+        sem_t answered;
 } Taken;
 
 static void taken_deliver(Letter *l) {
         Taken *t = LIST_ENTRY(l, Taken, letter);
 
-        t->host->done(t->host, t->step, 0, NULL);
-        free(t);
+        t->goes_on = t->act->step != 0;
+        if (t->goes_on)
+                t->act->host->done(t->act->host, t->act->step, 0, NULL);
+        (void) sem_post(&t->answered);
 }
 
 static void taken_drop(Letter *l) {
-        free(LIST_ENTRY(l, Taken, letter));
+        Taken *t = LIST_ENTRY(l, Taken, letter);
+
+        (void) sem_post(&t->answered);
 }
 
-/* Tells the core that from now on the guest may suspend itself at any time. */
-static int act_tell_taken(ActCall *a) {
-        Taken *t = malloc(sizeof(*t));
-
-        if (!t)
-                return -ENOMEM;
-        *t = (Taken){
+/*
+ * Tells the core that from now on the guest may suspend itself at any time. Both the core's giving up and
+ * this are of the loop, so that there is no moment in which it strikes unknown. Returns: whether it is to.
+ */
+static bool act_tell_taken(ActCall *a) {
+        Taken t = {
                 .letter = { .deliver = taken_deliver, .drop = taken_drop },
-                .host = a->host,
-                .step = a->step,
+                .act = a,
         };
-        list_init(&t->letter.letters);
-        mailbox_post(a->mailbox, &t->letter);
-        return 0;
+
+        list_init(&t.letter.letters);
+        if (sem_init(&t.answered, 0, 0) < 0)
+                return false;
+        mailbox_post(a->mailbox, &t.letter);
+        while (sem_wait(&t.answered) < 0)
+                ;
+        (void) sem_destroy(&t.answered);
+        return t.goes_on;
 }
 
 static int act_suspend(ActCall *a, virDomainPtr dom) {
@@ -167,13 +179,9 @@ static int act_suspend(ActCall *a, virDomainPtr dom) {
         /* A suspend that is sent to an agent that hangs strikes later; so first a harmless question. */
         if (virDomainGetTime(dom, &seconds, &nanoseconds, 0) < 0)
                 return -1;
-        if (atomic_load(&a->call.is_given_up)) {
-                a->call.error = -ECANCELED;
-                return 0;
-        }
         (void) virDomainAgentSetResponseTimeout(dom, SUSPEND_SECONDS, 0);
-        if (act_tell_taken(a) < 0) {
-                a->call.error = -ENOMEM;
+        if (!act_tell_taken(a)) {
+                a->call.error = -ECANCELED;
                 return 0;
         }
         a->has_struck = true;

@@ -30,16 +30,20 @@ struct ActCall {
 
         Domain *domain; /* of the loop; NULL once that is gone */
 
-        bool is_suspend_out;  /* a suspend of ours may have struck while libvirt was away */
-        bool is_again;        /* the same was begun before the connection broke */
-        bool has_struck;      /* libvirt was told to do it */
-        bool is_woken_unseen; /* QEMU has woken it, and libvirt does not see it */
-        bool was_foreign;     /* it was paused already, by somebody else */
-        bool is_fresh;     /* the reading is the last one, and nothing has been heard since */
-        bool is_unseen;    /* it is done, and how the domain is now was not read yet */
+        /* what is known before */
+        bool is_suspend_out; /* a suspend of ours may have struck while libvirt was away */
+        bool is_again;       /* the same was begun before the connection broke */
+        bool is_fresh;       /* the reading is the last one, and nothing has been heard since */
+
+        /* what became of it */
+        bool has_struck;           /* libvirt was told to do it */
+        int64_t struck_ns;         /* CLOCK_MONOTONIC, just before */
+        bool is_woken_unseen;      /* QEMU has woken it, and libvirt does not see it */
+        bool was_foreign;          /* it was paused already, by somebody else */
+        bool is_unseen;            /* it is done, and how the domain is now was not read yet */
         int64_t acted_boottime_ns; /* CLOCK_BOOTTIME when it was done */
-        int64_t struck_ns; /* CLOCK_MONOTONIC, before libvirt was told to pause it */
-        Reading reading;      /* at the end */
+        bool has_read;             /* the reading is its own */
+        Reading reading;
         struct suspendd_time time;
 };
 

@@ -32,6 +32,7 @@ struct Domain {
         enum suspendd_run_state state; /* as the host was told */
         Reading reading;               /* that it comes from */
         int64_t event_ns;
+        int64_t paused_ns; /* the last event that its vCPUs were stopped */
         bool is_as_wanted; /* it was last read by an act that had reached what it was for */
         bool is_dirty;
         bool is_away;       /* its server */
@@ -150,7 +151,7 @@ void domain_see(Domain *d, const Reading *r) {
         enum suspendd_run_state before = d->state, state;
         const char *detail;
 
-        if (r->asked_ns == 0 || r->is_gone || r->asked_ns < d->reading.asked_ns)
+        if (d->is_away || r->asked_ns == 0 || r->is_gone || r->asked_ns < d->reading.asked_ns)
                 return;
         state = domain_state_of(d, r, &detail);
         /* Whose pause it is, the call that is under way will say. */
@@ -166,11 +167,14 @@ void domain_see(Domain *d, const Reading *r) {
         domain_tell(d, state, detail, r->boottime_ns);
 }
 
-EventAnswer domain_on_event(Domain *d, int64_t at_ns) {
+EventAnswer domain_on_event(Domain *d, int64_t at_ns, bool is_paused) {
         d->event_ns = MAX(d->event_ns, at_ns);
+        if (is_paused)
+                d->paused_ns = MAX(d->paused_ns, at_ns);
         if (d->vcpu.running)
                 return EVENT_IS_COVERED;
-        return d->is_as_wanted && at_ns - d->reading.asked_ns < ECHO_NS ? EVENT_IS_ECHO : EVENT_IS_NEWS;
+        return d->is_as_wanted && at_ns - d->reading.asked_ns < ECHO_NS ? EVENT_IS_ECHO
+                                                                        : EVENT_IS_NEWS;
 }
 
 void domain_know(Domain *d, DomainFacts *f) {
@@ -214,7 +218,7 @@ static void lane_fail(Domain *d, Lane *lane, int error) {
         uint64_t step = a->step;
 
         (void) act_drop(a);
-        if (step != 0)
+        if (step != 0 && d->machine)
                 d->host->done(d->host, step, error, "no thread for it");
 }
 
@@ -264,7 +268,7 @@ static void domain_take_up_again(Domain *d, ActCall *a) {
         if (!again)
                 return;
         again->domain = d;
-        again->is_again = a->has_struck;
+        again->is_again = a->has_struck || a->is_again;
         again->is_suspend_out = a->is_suspend_out;
         (void) memcpy(again->uuid, d->uuid, sizeof(again->uuid));
         d->vcpu.next = again;
@@ -289,7 +293,7 @@ static void domain_learn_of_agent(Domain *d, const ActCall *a) {
 static void domain_answer(Domain *d, ActCall *a) {
         const char *why = a->call.why[0] ? a->call.why : NULL;
 
-        if (a->step == 0)
+        if (a->step == 0 || !d->machine)
                 return;
         if (a->act == SUSPENDD_ACT_GET_TIME && a->call.error == 0)
                 d->host->done_time(d->host, a->step, &a->time);
@@ -341,13 +345,14 @@ static void domain_finish(Domain *d, ActCall *a) {
         domain_learn_of_agent(d, a);
         if (a->is_woken_unseen)
                 d->is_mistaken = true;
-        /* News from before it was paused: somebody else was quicker. */
-        if (a->is_fresh && a->has_struck && d->event_ns > d->reading.asked_ns &&
-            d->event_ns < a->struck_ns)
+        /* It was paused already before we did it: somebody else was quicker. */
+        if (a->is_fresh && a->has_struck && d->paused_ns > d->reading.asked_ns &&
+            d->paused_ns < a->struck_ns)
                 a->was_foreign = true;
         if (a->was_foreign && d->state == SUSPENDD_STATE_RUNNING)
                 domain_tell(d, SUSPENDD_STATE_OTHER, "paused by another hand", 0);
-        domain_see(d, &a->reading);
+        if (a->has_read)
+                domain_see(d, &a->reading);
         d->is_as_wanted = domain_is_as_wanted(d, a);
         if (a->is_woken_unseen)
                 domain_changed(d);
@@ -364,6 +369,8 @@ void domain_on_act(Domain *d, ActCall *a) {
                 server_see(d->server);
                 return;
         }
+        if (a->is_unseen && d->is_away)
+                a->call.error = -ECONNRESET;
         domain_finish(d, a);
 }
 
@@ -371,22 +378,26 @@ bool domain_is_unseen(const Domain *d) {
         return d->vcpu.running && d->vcpu.running->call.is_back;
 }
 
-/* Ends an act that was kept, with what was read of it, or without if there was an error. */
+/* Ends an act that was kept, with what was read of it, if anything. It was done, so it never fails. */
 static void domain_end_kept(Domain *d, const Reading *r, int error) {
         ActCall *a = d->vcpu.running;
 
         a->call.error = error;
-        if (error == 0) {
+        if (r) {
                 a->reading = *r;
                 a->reading.boottime_ns = a->acted_boottime_ns;
+                a->has_read = true;
         }
         domain_finish(d, a);
         call_end(&a->call);
 }
 
-void domain_on_seen(Domain *d, const Reading *r, int error) {
-        if (domain_is_unseen(d))
-                domain_end_kept(d, r, error);
+void domain_on_seen(Domain *d, const Reading *r) {
+        if (!domain_is_unseen(d))
+                return;
+        domain_end_kept(d, r, 0);
+        if (!r)
+                server_look_later(d->server, d);
 }
 
 void domain_lose(Domain *d) {
@@ -399,11 +410,13 @@ void domain_lose(Domain *d) {
         domain_tell(d, SUSPENDD_STATE_UNKNOWN, AWAY, 0);
 }
 
-void domain_find(Domain *d) {
-        if (!d->is_away)
-                return;
+void domain_find(Domain *d, const Reading *r) {
+        bool was_away = d->is_away;
+
         d->is_away = false;
-        domain_changed(d);
+        if (was_away)
+                domain_changed(d);
+        domain_see(d, r);
         lane_start(d, &d->vcpu);
 }
 
@@ -571,10 +584,6 @@ const unsigned char *domain_uuid(const Domain *d) {
 
 bool *domain_is_dirty(Domain *d) {
         return &d->is_dirty;
-}
-
-const char *domain_name(const Domain *d) {
-        return d->name;
 }
 
 bool domain_has_agent(const Domain *d) {

@@ -48,7 +48,6 @@ void domain_link(Domain *d, List *head);
 Domain *domain_from_link(List *link);
 bool domain_is(const Domain *d, const unsigned char uuid[static VIR_UUID_BUFLEN]);
 const unsigned char *domain_uuid(const Domain *d);
-const char *domain_name(const Domain *d);
 bool domain_has_agent(const Domain *d);
 
 /* Whether it waits to be looked at later, a mark of its owner's. */
@@ -68,18 +67,18 @@ void domain_see(Domain *d, const Reading *r);
 /* Whether an act on it is done, and it must be looked at for that to end. */
 bool domain_is_unseen(const Domain *d);
 
-/* What that look has found; or a negative errno. */
-void domain_on_seen(Domain *d, const Reading *r, int error);
+/* What that look has found; NULL if it could not be had. */
+void domain_on_seen(Domain *d, const Reading *r);
 
 /* When what is known of how it is was asked for, by CLOCK_MONOTONIC; 0: never. */
 int64_t domain_read_ns(const Domain *d);
 
-/* libvirt has told of a change, at that time of CLOCK_MONOTONIC. */
-EventAnswer domain_on_event(Domain *d, int64_t at_ns);
+/* libvirt has told of a change, at that time of CLOCK_MONOTONIC; @is_paused: its vCPUs were stopped. */
+EventAnswer domain_on_event(Domain *d, int64_t at_ns, bool is_paused);
 
-/* The server is away; is back, and it has been seen since. */
+/* The server is away; is there, or back, and this was read of it. */
 void domain_lose(Domain *d);
-void domain_find(Domain *d);
+void domain_find(Domain *d, const Reading *r);
 
 /* Whether its VMM has ended for certain, as far as can be told without libvirt. */
 bool domain_has_ended(const Domain *d);

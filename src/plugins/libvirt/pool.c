@@ -26,6 +26,8 @@ struct Link {
         bool is_busy, is_dead;
         virDomainPtr *domains; /* that were asked for here; of whoever has made it busy */
         size_t n_domains;
+        const PoolOps *ops; /* of the one that brings events, else NULL */
+        void *opened;       /* what on_open() has given */
 };
 
 typedef struct Queue {
@@ -33,6 +35,7 @@ typedef struct Queue {
         size_t n_workers;
         Link *links[LINKS_MAX];
         size_t n_wanted; /* links that shall be open */
+        size_t n_max;    /* links that may be open; fewer where the server lets in no more */
 } Queue;
 
 struct Pool {
@@ -82,8 +85,10 @@ int pool_new(const char *uri, Mailbox *mailbox, const PoolOps *ops, void *userda
         *p = (Pool){ .n_refs = 1, .ops = ops, .userdata = userdata };
         (void) pthread_mutex_init(&p->lock, NULL);
         (void) pthread_cond_init(&p->freed, NULL);
-        for (int k = 0; k < CALL_KIND_MAX; k++)
+        for (int k = 0; k < CALL_KIND_MAX; k++) {
                 list_init(&p->queues[k].calls);
+                p->queues[k].n_max = links_max[k];
+        }
         p->mailbox = mailbox_ref(mailbox);
         p->uri = strdup(uri);
         if (!p->uri) {
@@ -126,17 +131,20 @@ static void link_forget(Link *l) {
 static void link_free(Link *l) {
         link_forget(l);
         free(l->domains);
+        if (l->opened)
+                l->ops->on_close(l->conn, l->opened);
         if (l->conn)
                 (void) virConnectClose(l->conn);
         free(l);
 }
 
-static virDomainPtr link_find(const Link *l, const unsigned char *uuid) {
+static virDomainPtr *link_find(Link *l, const unsigned char *uuid) {
         unsigned char its[VIR_UUID_BUFLEN];
 
         for (size_t i = 0; i < l->n_domains; i++)
-                if (virDomainGetUUID(l->domains[i], its) == 0 && memcmp(its, uuid, sizeof(its)) == 0)
-                        return l->domains[i];
+                if (virDomainGetUUID(l->domains[i], its) == 0 &&
+                    memcmp(its, uuid, sizeof(its)) == 0)
+                        return &l->domains[i];
         return NULL;
 }
 
@@ -144,8 +152,6 @@ static virDomainPtr link_find(const Link *l, const unsigned char *uuid) {
 static virDomainPtr link_keep(Link *l, virDomainPtr dom) {
         virDomainPtr *domains;
 
-        if (l->n_domains >= DOMAINS_MAX)
-                link_forget(l);
         domains = reallocarray(l->domains, l->n_domains + 1, sizeof(virDomainPtr));
         if (!domains) {
                 (void) virDomainFree(dom);
@@ -165,6 +171,21 @@ static void *run_closer(void *userdata) {
         return NULL;
 }
 
+/* Takes all links out of use; those that nobody uses go to @dead. */
+static void queue_hang_up(Queue *q, size_t n_max, List *dead) {
+        q->n_wanted = 0;
+        q->n_max = n_max;
+        for (size_t i = 0; i < LINKS_MAX; i++) {
+                Link *l = TAKE_PTR(q->links[i]);
+
+                if (!l)
+                        continue;
+                l->is_dead = true;
+                if (!l->is_busy)
+                        list_append(dead, &l->closing);
+        }
+}
+
 void pool_hang_up(Pool *p) {
         List *dead = malloc(sizeof(*dead));
 
@@ -174,15 +195,7 @@ void pool_hang_up(Pool *p) {
         list_init(dead);
         (void) pthread_mutex_lock(&p->lock);
         for (int k = 0; k < CALL_KIND_MAX; k++)
-                for (size_t i = 0; i < LINKS_MAX; i++) {
-                        Link *l = TAKE_PTR(p->queues[k].links[i]);
-
-                        if (!l)
-                                continue;
-                        l->is_dead = true;
-                        if (!l->is_busy)
-                                list_append(dead, &l->closing);
-                }
+                queue_hang_up(&p->queues[k], links_max[k], dead);
         /* Who waits for one of them opens one anew. */
         (void) pthread_cond_broadcast(&p->freed);
         (void) pthread_mutex_unlock(&p->lock);
@@ -219,7 +232,11 @@ static Link *pool_open(Pool *p, Link **slot) {
         (void) pthread_mutex_unlock(&p->lock);
         event_loop_serve(brings_events);
         conn = virConnectOpen(p->uri);
-        if (conn && brings_events && p->ops->on_open(conn, p->userdata) < 0) {
+        if (conn && brings_events) {
+                l->ops = p->ops;
+                l->opened = p->ops->on_open(conn, p->userdata);
+        }
+        if (conn && brings_events && !l->opened) {
                 (void) virConnectClose(conn);
                 conn = NULL;
         }
@@ -242,27 +259,44 @@ static size_t queue_survey(Queue *q, size_t max, Link **ret_idle, Link ***ret_sl
 
         *ret_idle = NULL;
         *ret_slot = NULL;
-        for (size_t i = max; i-- > 0;) {
+        for (size_t i = LINKS_MAX; i-- > 0;) {
                 n += q->links[i] != NULL;
                 if (!q->links[i])
                         *ret_slot = &q->links[i];
                 else if (!q->links[i]->is_busy)
                         *ret_idle = q->links[i];
         }
+        if (n >= max)
+                *ret_slot = NULL;
         return n;
+}
+
+/* The server lets in no more: what is open must do. Returns: whether anything is. */
+static bool queue_is_full_now(Queue *q) {
+        size_t n_open = 0;
+
+        for (size_t i = 0; i < LINKS_MAX; i++)
+                n_open += q->links[i] && q->links[i]->conn;
+        if (n_open > 0)
+                q->n_max = q->n_wanted = n_open;
+        return n_open > 0;
 }
 
 /* A link for a call of @kind, made busy; NULL if none can be had. Under the lock. */
 static Link *pool_link(Pool *p, CallKind kind) {
         for (;;) {
                 Queue *q = &p->queues[p->is_in_process ? CALL_LOOK : kind];
-                size_t max = p->is_in_process ? 1 : links_max[kind];
-                Link *idle, **slot;
+                size_t max = p->is_in_process ? 1 : q->n_max;
+                Link *idle, **slot, *opened;
                 size_t n;
 
                 n = queue_survey(q, max, &idle, &slot);
-                if (slot && !p->is_ended && (!idle || n < q->n_wanted))
-                        return pool_open(p, slot);
+                if (slot && !p->is_ended && (!idle || n < q->n_wanted)) {
+                        opened = pool_open(p, slot);
+                        if (opened || !queue_is_full_now(q))
+                                return opened;
+                        continue;
+                }
                 if (idle) {
                         idle->is_busy = true;
                         return idle;
@@ -292,10 +326,18 @@ void call_init(Call *c, const CallOps *ops, CallKind kind) {
 }
 
 virDomainPtr call_domain(Call *c, const unsigned char *uuid) {
-        virDomainPtr dom = link_find(c->link, uuid);
+        virDomainPtr *found = link_find(c->link, uuid);
 
-        if (dom)
-                return dom;
+        return found ? *found : call_domain_anew(c, uuid);
+}
+
+virDomainPtr call_domain_anew(Call *c, const unsigned char *uuid) {
+        virDomainPtr *found = link_find(c->link, uuid), dom;
+
+        if (found) {
+                (void) virDomainFree(*found);
+                *found = c->link->domains[--c->link->n_domains];
+        }
         dom = virDomainLookupByUUID(c->link->conn, uuid);
         return dom ? link_keep(c->link, dom) : NULL;
 }
@@ -365,6 +407,8 @@ static Call *queue_take(Queue *q) {
 static void worker_run(Pool *p, Call *c, Link *l) {
         (void) pthread_mutex_unlock(&p->lock);
         c->link = l;
+        if (l && l->n_domains > DOMAINS_MAX)
+                link_forget(l);
         atomic_store(&c->has_begun, true);
         if (!l)
                 call_fail(c, NULL);

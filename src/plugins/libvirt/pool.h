@@ -56,10 +56,11 @@ struct Call {
         char why[160];   /* the error in libvirt's words */
 };
 
-/* Both on a worker, the second one when nothing more comes from any. */
+/* All on a worker, the last one when nothing more comes from any. */
 typedef struct PoolOps {
-        /* The first connection of CALL_LOOK has been opened: subscribes to its events. Negative: it is no use. */
-        int (*on_open)(virConnectPtr conn, void *userdata);
+        /* The first connection of CALL_LOOK has been opened: subscribes to its events. NULL: it is no use. */
+        void *(*on_open)(virConnectPtr conn, void *userdata);
+        void (*on_close)(virConnectPtr conn, void *opened); /* undoes that */
         void (*release)(void *userdata);
 } PoolOps;
 
@@ -105,6 +106,9 @@ size_t pool_n_orphans(const Pool *p);
 
 /* The domain, as this call's connection knows it; borrowed, on a worker. Returns: NULL with libvirt's error. */
 virDomainPtr call_domain(Call *c, const unsigned char *uuid);
+
+/* The same, looked up anew: what is kept of a domain does not see it be renamed or started again. */
+virDomainPtr call_domain_anew(Call *c, const unsigned char *uuid);
 
 /* Notes libvirt's last error of this thread, and whether the connection is why; on a worker. */
 void call_fail(Call *c, virConnectPtr conn);

@@ -44,7 +44,7 @@ static void look_run(Call *c, virConnectPtr conn) {
 
         if (!conn)
                 return;
-        dom = call_domain(c, l->uuid);
+        dom = l->with_facts ? call_domain_anew(c, l->uuid) : call_domain(c, l->uuid);
         e = dom ? NULL : virGetLastError();
         if (e && e->code == VIR_ERR_NO_DOMAIN)
                 l->found.reading = (Reading){ .asked_ns = clock_now_ns(CLOCK_MONOTONIC),
@@ -128,9 +128,11 @@ static void list_run(Call *c, virConnectPtr conn) {
 
                 if (l->is_first && c->error == 0)
                         await_control(doms[i], &tries);
+                if (f)
+                        (void) virDomainGetUUID(doms[i], f->facts.uuid);
                 if (f && c->error == 0 && find(doms[i], true, l->state_directory, f) < 0)
                         list_fail(l, conn);
-                if (f && f->facts.name)
+                if (f && !f->reading.is_gone)
                         l->n_found++;
                 (void) virDomainFree(doms[i]);
         }

@@ -11,6 +11,7 @@
 #define RETRY_MAX_USEC (5 * USEC_PER_SEC)
 /* How long a connection without domains is kept: they come and go together. */
 #define LINGER_USEC (2 * USEC_PER_SEC)
+#define CLOSED "libvirt has closed the connection"
 #define LATER_USEC (100 * USEC_PER_MSEC)
 
 struct Server {
@@ -33,7 +34,10 @@ struct Server {
         char vmm[64];
         char why[160]; /* it cannot be connected to, in libvirt's words */
         bool is_qemu;
-        bool is_up, is_settled, is_listing, shall_list_again, is_seeing;
+        bool is_up, is_settled;
+        bool is_listing, shall_list_again;
+        bool is_parting; /* the list is to tell whether it may be let go of */
+        bool is_seeing;
 };
 
 /* small things */
@@ -121,6 +125,9 @@ static Domain *server_add(Server *s, DomainFacts *f) {
 static void server_meet(Server *s, Found *f) {
         Domain *d = server_find(s, f->facts.uuid);
 
+        /* One whose definition could not be had is left as it is known. */
+        if (!f->facts.name)
+                return;
         if (d && domain_is_other_run(d, f->facts.run)) {
                 server_end_domain(s, d);
                 d = NULL;
@@ -131,9 +138,10 @@ static void server_meet(Server *s, Found *f) {
                 d = server_add(s, &f->facts);
         if (!d)
                 return;
-        domain_see(d, &f->reading);
-        domain_find(d);
+        domain_find(d, &f->reading);
 }
+
+static void server_list(Server *s);
 
 /* up and down */
 
@@ -180,13 +188,17 @@ static void server_come_up(Server *s, const ListCall *l) {
         s->host->log(s->host, LOG_INFO, NULL, "Connected to %s (%s)", s->uri, s->vmm);
 }
 
+/* From now on whatever comes is seen in its folder; so once it has been asked for once more, it may go. */
 static int server_on_linger(
                 sd_event_source *source _unused_, uint64_t usec _unused_, void *userdata) {
         Server *s = userdata;
 
         s->timer = sd_event_source_disable_unref(s->timer);
-        if (s->is_up && s->n_domains == 0 && !s->is_listing)
-                server_rest(s);
+        if (!s->is_up || s->n_domains > 0)
+                return 0;
+        presence_watch(s->presence, true);
+        s->is_parting = true;
+        server_list(s);
         return 0;
 }
 
@@ -211,14 +223,16 @@ static void server_weed(Server *s, const ListCall *l) {
         }
 }
 
-static void server_list(Server *s);
-
 static void server_on_list(void *userdata, ListCall *l) {
         Server *s = userdata;
 
         s->is_listing = false;
-        if (l->call.error < 0) {
-                server_go_down(s, l->call.why);
+        if (l->call.epoch != pool_epoch(s->pool)) {
+                server_list(s); /* of a connection that has been given up since */
+                return;
+        }
+        if (l->call.error < 0 || !pool_is_alive(s->pool)) {
+                server_go_down(s, l->call.error < 0 ? l->call.why : CLOSED);
                 return;
         }
         server_come_up(s, l);
@@ -228,10 +242,12 @@ static void server_on_list(void *userdata, ListCall *l) {
         server_prepare(s);
         server_settle(s);
         s->ops->on_trouble(s->userdata);
-        if (s->n_domains == 0)
-                server_linger(s);
         if (TAKE(s->shall_list_again, false))
                 server_list(s);
+        else if (TAKE(s->is_parting, false) && s->n_domains == 0)
+                server_rest(s);
+        else if (s->n_domains == 0)
+                server_linger(s);
 }
 
 static void server_list(Server *s) {
@@ -277,6 +293,11 @@ void server_look_round(Server *s) {
                 server_rest(s);
 }
 
+void server_hint(Server *s) {
+        if (!s->is_up)
+                server_look_round(s);
+}
+
 /* looking at one */
 
 static void server_on_look(void *userdata, LookCall *l) {
@@ -290,7 +311,8 @@ static void server_on_look(void *userdata, LookCall *l) {
         if (l->found.facts.name) {
                 server_meet(s, &l->found);
                 server_prepare(s);
-        } else if (d && l->found.reading.is_gone) {
+        } else if (d && l->found.reading.is_gone &&
+                   l->found.reading.asked_ns >= domain_read_ns(d)) {
                 server_end_domain(s, d);
                 if (s->n_domains == 0)
                         server_linger(s);
@@ -312,6 +334,13 @@ void server_look(Server *s, const unsigned char *uuid, bool with_facts) {
                 l->call.ops->free(&l->call);
 }
 
+static int server_on_later(sd_event_source *source, uint64_t usec, void *userdata);
+
+static void server_arm_later(Server *s) {
+        if (!s->later)
+                (void) server_arm(s, &s->later, LATER_USEC, server_on_later, "libvirt-later");
+}
+
 /* looking at those on which an act is done: one question at a time, which the next ones wait for together */
 
 static void server_on_seen(void *userdata, SeeCall *c) {
@@ -324,7 +353,7 @@ static void server_on_seen(void *userdata, SeeCall *c) {
                 Domain *d = server_find(s, c->seen[i].uuid);
 
                 if (d)
-                        domain_on_seen(d, &c->seen[i].reading, c->call.error);
+                        domain_on_seen(d, c->call.error == 0 ? &c->seen[i].reading : NULL);
         }
         server_see(s);
 }
@@ -341,6 +370,8 @@ void server_see(Server *s) {
         size_t n = s->is_up && !s->is_seeing ? server_n_unseen(s) : 0, k = 0;
         SeeCall *c = n > 0 ? see_call_new(n) : NULL;
 
+        if (n > 0 && !c)
+                server_arm_later(s);
         if (!c)
                 return;
         LIST_FOREACH(i, &s->domains)
@@ -349,8 +380,10 @@ void server_see(Server *s) {
         c->fn = server_on_seen;
         c->userdata = s;
         s->is_seeing = pool_submit(s->pool, &c->call) >= 0;
-        if (!s->is_seeing)
-                c->call.ops->free(&c->call);
+        if (s->is_seeing)
+                return;
+        c->call.ops->free(&c->call);
+        server_arm_later(s);
 }
 
 static int server_on_later(
@@ -364,13 +397,13 @@ static int server_on_later(
                 if (TAKE(*domain_is_dirty(d), false))
                         server_look(s, domain_uuid(d), false);
         }
+        server_see(s);
         return 0;
 }
 
 void server_look_later(Server *s, Domain *d) {
         *domain_is_dirty(d) = true;
-        if (!s->later)
-                (void) server_arm(s, &s->later, LATER_USEC, server_on_later, "libvirt-later");
+        server_arm_later(s);
 }
 
 /* what it tells */
@@ -382,14 +415,19 @@ static void server_on_news(
 
         if (kind == NEWS_CLOSED) {
                 if (s->is_up && !pool_is_alive(s->pool))
-                        server_go_down(s, "libvirt has closed the connection");
+                        server_go_down(s, CLOSED);
                 return;
         }
-        if (kind != NEWS_STATE || !d) {
+        /* What comes while all are being asked for may not be among them. */
+        if (!s->is_up) {
+                s->shall_list_again |= s->is_listing;
+                return;
+        }
+        if ((kind != NEWS_STATE && kind != NEWS_PAUSED) || !d) {
                 server_look(s, uuid, true);
                 return;
         }
-        switch (domain_on_event(d, at_ns)) {
+        switch (domain_on_event(d, at_ns, kind == NEWS_PAUSED)) {
         case EVENT_IS_NEWS:
                 server_look(s, uuid, false);
                 break;
@@ -439,11 +477,13 @@ static void server_on_presence(void *userdata) {
         Server *s = userdata;
 
         /* What has come shall not wait for the next try. */
-        if (!s->is_up && !s->is_listing)
+        if (s->is_listing)
+                s->shall_list_again = true;
+        else
                 server_look_round(s);
 }
 
-static int pool_on_open(virConnectPtr conn, void *userdata) {
+static void *pool_on_open(virConnectPtr conn, void *userdata) {
         return subscription_open(userdata, conn);
 }
 
@@ -457,7 +497,11 @@ int server_new(const struct suspendd_host *host,
                const ServerOps *ops,
                void *userdata,
                Server **ret) {
-        static const PoolOps pool_ops = { .on_open = pool_on_open, .release = pool_release };
+        static const PoolOps pool_ops = {
+                .on_open = pool_on_open,
+                .on_close = subscription_close,
+                .release = pool_release,
+        };
         _cleanup_(server_freep) Server *s = calloc(1, sizeof(*s));
         int r;
 

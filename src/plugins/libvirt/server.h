@@ -47,6 +47,9 @@ bool server_is_settled(const Server *s);
 /* Looks whether something runs there; connects, or asks for all anew. */
 void server_look_round(Server *s);
 
+/* Somebody has seen a domain come or go: the same, unless events tell of it. */
+void server_hint(Server *s);
+
 /* What is wrong, in words; false if nothing is. */
 bool server_trouble(const Server *s, char *buf, size_t size);
 

@@ -125,7 +125,8 @@ static const char *uri_objection(const char *uri) {
                 why = "this is no URI of libvirt's";
         else if (!str_empty(u->server))
                 why = "machines of other hosts do not sleep with this one";
-        else if (str_equal(u->path, "/session") && !(u->query_raw && strstr(u->query_raw, "socket=")))
+        else if (str_equal(u->path, "/session") &&
+                 !(u->query_raw && strstr(u->query_raw, "socket=")))
                 why = "whose session? say socket=, or libvirt would start one for root";
         if (u)
                 xmlFreeURI(u);
@@ -222,7 +223,7 @@ int servers_load(Servers *s, const struct suspendd_setting *settings, size_t n) 
 int servers_notify(Servers *s, const char *event, const char *name) {
         s->host->log(s->host, LOG_DEBUG, NULL, "Domain %s: %s", name, event);
         LIST_FOREACH(i, &s->servers)
-        server_look_round(server_from_link(i));
+        server_hint(server_from_link(i));
         return 0;
 }
 

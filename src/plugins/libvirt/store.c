@@ -22,7 +22,7 @@ static void store_run(Call *c, virConnectPtr conn) {
 
         if (!conn)
                 return;
-        dom = call_domain(c, s->uuid);
+        dom = call_domain_anew(c, s->uuid);
         if (!dom || store_in(dom, s->xml) < 0)
                 call_fail(c, conn);
         else

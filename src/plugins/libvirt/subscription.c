@@ -64,11 +64,12 @@ static int on_lifecycle(
                 int event,
                 int detail,
                 void *userdata) {
+        bool is_paused = event == VIR_DOMAIN_EVENT_SUSPENDED;
         bool is_run = (event == VIR_DOMAIN_EVENT_STARTED &&
                        detail != VIR_DOMAIN_EVENT_STARTED_WAKEUP) ||
                       event == VIR_DOMAIN_EVENT_STOPPED;
 
-        subscription_tell(userdata, is_run ? NEWS_RUN : NEWS_STATE, dom);
+        subscription_tell(userdata, is_run ? NEWS_RUN : is_paused ? NEWS_PAUSED : NEWS_STATE, dom);
         return 0;
 }
 
@@ -108,43 +109,59 @@ static void on_free(void *userdata) {
         (void) subscription_unref(userdata);
 }
 
-/* Events that a driver does not have are none of its domains' either. */
-static void subscribe(
-                Subscription *s,
-                virConnectPtr conn,
-                int event,
-                virConnectDomainEventGenericCallback fn) {
-        if (virConnectDomainEventRegisterAny(conn, NULL, event, fn, subscription_ref(s), on_free) <
-            0)
+static const struct {
+        int event;
+        virConnectDomainEventGenericCallback fn;
+} subscribed[] = {
+        { VIR_DOMAIN_EVENT_ID_LIFECYCLE, VIR_DOMAIN_EVENT_CALLBACK(on_lifecycle) },
+        { VIR_DOMAIN_EVENT_ID_AGENT_LIFECYCLE, VIR_DOMAIN_EVENT_CALLBACK(on_agent) },
+        { VIR_DOMAIN_EVENT_ID_METADATA_CHANGE, VIR_DOMAIN_EVENT_CALLBACK(on_metadata) },
+        { VIR_DOMAIN_EVENT_ID_DEVICE_ADDED, VIR_DOMAIN_EVENT_CALLBACK(on_device) },
+        { VIR_DOMAIN_EVENT_ID_DEVICE_REMOVED, VIR_DOMAIN_EVENT_CALLBACK(on_device) },
+};
+
+/* What libvirt calls them; -1: a driver that does not have an event has nothing to tell of it. */
+typedef struct Opened {
+        int ids[ARRAY_LEN(subscribed)];
+        bool has_close;
+} Opened;
+
+void *subscription_open(Subscription *s, virConnectPtr conn) {
+        Opened *o = calloc(1, sizeof(*o));
+
+        if (!o)
+                return NULL;
+        for (size_t i = 0; i < ARRAY_LEN(subscribed); i++) {
+                o->ids[i] = virConnectDomainEventRegisterAny(
+                                conn,
+                                NULL,
+                                subscribed[i].event,
+                                subscribed[i].fn,
+                                subscription_ref(s),
+                                on_free);
+                if (o->ids[i] < 0)
+                        (void) subscription_unref(s);
+                if (i == 0 && o->ids[i] < 0) {
+                        free(o);
+                        return NULL;
+                }
+        }
+        o->has_close = virConnectRegisterCloseCallback(
+                                       conn, on_close, subscription_ref(s), on_free) >= 0;
+        if (!o->has_close)
                 (void) subscription_unref(s);
+        return o;
 }
 
-int subscription_open(Subscription *s, virConnectPtr conn) {
-        if (virConnectRegisterCloseCallback(conn, on_close, subscription_ref(s), on_free) < 0)
-                (void) subscription_unref(s);
-        subscribe(s,
-                  conn,
-                  VIR_DOMAIN_EVENT_ID_AGENT_LIFECYCLE,
-                  VIR_DOMAIN_EVENT_CALLBACK(on_agent));
-        subscribe(s,
-                  conn,
-                  VIR_DOMAIN_EVENT_ID_METADATA_CHANGE,
-                  VIR_DOMAIN_EVENT_CALLBACK(on_metadata));
-        subscribe(s, conn, VIR_DOMAIN_EVENT_ID_DEVICE_ADDED, VIR_DOMAIN_EVENT_CALLBACK(on_device));
-        subscribe(s,
-                  conn,
-                  VIR_DOMAIN_EVENT_ID_DEVICE_REMOVED,
-                  VIR_DOMAIN_EVENT_CALLBACK(on_device));
-        if (virConnectDomainEventRegisterAny(
-                            conn,
-                            NULL,
-                            VIR_DOMAIN_EVENT_ID_LIFECYCLE,
-                            VIR_DOMAIN_EVENT_CALLBACK(on_lifecycle),
-                            subscription_ref(s),
-                            on_free) >= 0)
-                return 0;
-        (void) subscription_unref(s);
-        return -1;
+void subscription_close(virConnectPtr conn, void *opened) {
+        Opened *o = opened;
+
+        for (size_t i = 0; i < ARRAY_LEN(subscribed); i++)
+                if (o->ids[i] >= 0)
+                        (void) virConnectDomainEventDeregisterAny(conn, o->ids[i]);
+        if (o->has_close)
+                (void) virConnectUnregisterCloseCallback(conn, on_close);
+        free(o);
 }
 
 /* lifetime */

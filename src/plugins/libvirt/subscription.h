@@ -18,6 +18,7 @@ typedef struct Subscription Subscription;
 
 typedef enum NewsKind {
         NEWS_STATE,      /* it may run or stand otherwise than before */
+        NEWS_PAUSED,     /* the same, for its vCPUs have been stopped */
         NEWS_RUN,        /* it may be there, or be gone */
         NEWS_DEFINITION, /* its agent, its devices or its metadata may be others */
         NEWS_CLOSED,     /* the connection is over; of no domain */
@@ -36,5 +37,8 @@ Subscription *subscription_unref(Subscription *s);
 /* Nothing more is told; on the loop. */
 void subscription_end(Subscription *s);
 
-/* Subscribes to what @conn tells; on a worker. Returns: 0; -1 with libvirt's error if not even that it ends. */
-int subscription_open(Subscription *s, virConnectPtr conn);
+/* Subscribes to what @conn tells; on a worker. Returns: what subscription_close() takes; NULL with libvirt's error. */
+void *subscription_open(Subscription *s, virConnectPtr conn);
+
+/* Undoes it, without which @conn would never be let go of: what is subscribed holds it. */
+void subscription_close(virConnectPtr conn, void *opened);

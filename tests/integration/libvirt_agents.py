@@ -169,6 +169,6 @@ class ManyHanging(LibvirtCase):
         self.suspendd.wait_state("idle", 60)
         # The answers that were owed have all come.
         wait_for(lambda: self.suspendd.manager("Troubles") == {}, 40, "no trouble")
+        # None lacks the seconds that it was stopped; closer than that, 28 guests on few cores are not asked.
         for domain in self.hung + self.healthy:
-            error, uncertainty = domain.clock_error()
-            self.assertLessEqual(abs(error), 5 * MS + uncertainty)
+            self.assert_clock(domain, 50 * MS)

@@ -99,6 +99,27 @@ class Away(LibvirtCase):
         self.suspendd.wait_record(number, 60)
         self.assert_all_as_before()
 
+    def test_domain_that_was_started_again_is_known_as_what_it_is(self):
+        vm = Domain(self.libvirt, "again", kind="none").start(persistent=True)
+        self.addCleanup(vm.undefine)
+        self.addCleanup(vm.destroy)
+        self.suspendd.wait_machine("again", run_state="running")
+        self.assertEqual(of(self.suspendd.suspend(), "again")["stood"], "paused")
+        vm.wait_state("running")
+        vm.destroy()
+        wait_for(lambda: self.suspendd.machine("again") is None, 5, "again gone")
+        self.libvirt.virsh("start", "again")
+        self.suspendd.wait_machine("again", run_state="running")
+
+        # Its first start is still known to the connections; all are asked for while the second one is held.
+        number = self.hold()
+        self.assertEqual(vm.state(), ("paused", "user"))
+        self.kill_and_wait()
+        self.host.wake()
+        self.assertEqual(of(self.suspendd.wait_record(number, 60), "again")["stood"], "paused")
+        vm.wait_state("running")
+        self.assert_all_as_before()
+
     def test_stopped_for_the_whole_cycle(self):
         self.libvirt.freeze()
         number = self.suspendd.last_number() + 1
@@ -155,12 +176,14 @@ class Absent(LibvirtCase):
         record = self.suspendd.suspend()
         self.assertEqual(of(record, "first")["stood"], "paused")
         vm.wait_state("running")
+        self.assertGreater(self.connections(), 1)
         vm.destroy()
         wait_for(lambda: self.suspendd.json("list") == [], 10, "first forgotten")
         # It lets go of a libvirtd that has nothing to do, which may so end by itself.
         wait_for(lambda: not self.connections(), 10, "no connection")
 
     def connections(self):
-        """suspendd's connections to libvirtd's socket."""
-        said = self.host.run("ss", "-xp", check=False).stdout
-        return [x for x in said.splitlines() if "libvirt-sock" in x and "ESTAB" in x]
+        """How many connections suspendd has to libvirtd's socket, by what is known in its network namespace."""
+        with open("/proc/%d/net/unix" % self.suspendd.pid()) as f:
+            lines = [x.split() for x in f if x.rstrip().endswith("/run/libvirt/libvirt-sock")]
+        return sum(1 for x in lines if x[5] == "03")  # SS_CONNECTED

@@ -55,7 +55,9 @@ class Hook(LibvirtCase):
         domain.name = name
         self.libvirt.virsh_xml("create", "plain", domain.xml())
         try:
-            wait_for(lambda: "is started" in self.suspendd.log() and "touch pwned" in self.suspendd.log(), 5, "told")
+            def is_told():
+                return any("touch pwned" in line and "is started" in line for line in self.suspendd.log().splitlines())
+            wait_for(is_told, 5, "told of the start")
             self.assertEqual(self.host.run("find", "/", "-xdev", "-name", "pwned").stdout, "")
         finally:
             self.libvirt.virsh("destroy", domain.uuid)

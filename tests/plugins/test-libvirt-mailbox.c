@@ -4,8 +4,8 @@
 #include <semaphore.h>
 #include <stdatomic.h>
 #include "fake-host.h"
-#include "plugins/libvirt/mailbox.h"
 #include "plugins/libvirt/event-loop.h"
+#include "plugins/libvirt/mailbox.h"
 
 #define THREADS 8
 #define LETTERS 500 /* by each thread */

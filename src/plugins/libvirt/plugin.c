@@ -3,8 +3,8 @@
 /*
  * Libvirt Plugin
  *
- * The domains of any number of libvirt URIs. libvirt's calls block and may never return, so none is made
- * on the loop:
+ * The domains of any number of libvirt URIs. libvirt's calls block and may never return, so none that asks
+ * a server is made on the loop:
  *
  *      plugin ─► servers ─► server ─► domain ─► act ──────┐
  *                             ├► presence        server-calls, store ─► pool ─► threads, libvirt

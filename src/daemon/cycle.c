@@ -129,7 +129,6 @@ static void cycle_new_report(Cycle *c, CycleKind kind) {
         };
         (void) snprintf(r->id, sizeof(r->id), "%016" PRIx64 "%016" PRIx64, random[0], random[1]);
         cycle_sample(c, &r->began);
-        p->ops->stats(p->userdata, &r->stats_before);
 }
 
 /* What a machine starts a cycle with; one that is still held from before keeps the time of its stand. */
@@ -259,6 +258,8 @@ static void cycle_prepare(Cycle *c) {
                 cycle_unwritten(c);
         LIST_FOREACH(i, &c->machines)
         cycle_ask(LIST_ENTRY(i, Machine, machines));
+        /* What can wait until all are asked: only the sleep itself, which waits for us, changes it. */
+        p->ops->stats(p->userdata, &c->report.stats_before);
         cycle_milestone(c, CYCLE_STARTED, NULL);
 }
 
@@ -426,6 +427,7 @@ static void cycle_begin(Cycle *c, CycleEvent event) {
                         c,
                         event == CYCLE_EVENT_UNANNOUNCED ? CYCLE_KIND_UNANNOUNCED
                                                          : CYCLE_KIND_RECOVERY);
+        c->private->ops->stats(c->private->userdata, &c->report.stats_before);
         LIST_FOREACH(i, &c->machines) {
                 Machine *m = LIST_ENTRY(i, Machine, machines);
 

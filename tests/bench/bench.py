@@ -9,6 +9,7 @@ the same processes. Exits with 1 if a limit is exceeded, with 2 if a figure coul
 
 import argparse
 import json
+import os
 import pathlib
 import shutil
 import statistics
@@ -22,6 +23,8 @@ import parts
 from parts import BenchError
 
 SLEEP_USEC = 700000
+# The journal of what is held is on a tmpfs on every host: /run.
+TMPFS = "/dev/shm" if os.path.ismount("/dev/shm") else None
 # Connections and threads a connection with which libvirt-floor is quickest on two cores.
 LIBVIRT_FLOOR = (4, 5)
 MIB, KIB = 1024 * 1024, 1024
@@ -69,7 +72,7 @@ class Stage:
 
     def __init__(self, bench, count):
         self.bench, self.count = bench, count
-        self.directory = pathlib.Path(tempfile.mkdtemp(prefix="suspendd-bench-"))
+        self.directory = pathlib.Path(tempfile.mkdtemp(prefix="suspendd-bench-", dir=TMPFS))
         self.open = []
 
     def __enter__(self):
@@ -206,7 +209,7 @@ class Bench:
         return [Result("script", times, "ms", stops)]
 
     def cycles_100(self):
-        return self.cycles(100, 15)
+        return self.cycles(100, 25)
 
     def cycles_500(self):
         return self.cycles(500, 9)
@@ -261,7 +264,7 @@ class Bench:
             bare = libvirt_parts.bare_client_rss(self.build, stage.uri)
             stage.floor_round()
             stage.cycle_round()
-            for _ in range(self.runs(15)):
+            for _ in range(self.runs(25)):
                 stop, cont = stage.floor_round()
                 cycle = stage.cycle_round()
                 stage.daemon.settle()

@@ -29,6 +29,10 @@ static void expect_same(const char *xml, int r, const Definition *d) {
         HOLDS(str_equal(again.mode, d->mode));
 }
 
+static bool are_same_bytes(const void *a, const void *b, size_t size) {
+        return memcmp(a, b, size) == 0;
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
         _cleanup_free_ char *xml = malloc(size + 1);
         Definition d, untouched;
@@ -45,7 +49,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
         HOLDS(r == 0 || r == -EBADMSG || r == -EMSGSIZE);
         HOLDS(r != -EMSGSIZE || strlen(xml) > DEFINITION_BYTES_MAX);
         if (r < 0)
-                HOLDS(memcmp(&d, &untouched, sizeof(d)) == 0);
+                HOLDS(are_same_bytes(&d, &untouched, sizeof(d)));
         else {
                 HOLDS(memchr(d.mode, 0, sizeof(d.mode)));
                 HOLDS(is_known_device(d.device));

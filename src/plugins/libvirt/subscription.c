@@ -123,7 +123,7 @@ static const struct {
 /* What libvirt calls them; -1: a driver that does not have an event has nothing to tell of it. */
 typedef struct Opened {
         int ids[ARRAY_LEN(subscribed)];
-        bool has_close;
+        Subscription *closing; /* is on_close()'s; a driver that never calls it would not give it back */
 } Opened;
 
 void *subscription_open(Subscription *s, virConnectPtr conn) {
@@ -146,10 +146,8 @@ void *subscription_open(Subscription *s, virConnectPtr conn) {
                         return NULL;
                 }
         }
-        o->has_close = virConnectRegisterCloseCallback(
-                                       conn, on_close, subscription_ref(s), on_free) >= 0;
-        if (!o->has_close)
-                (void) subscription_unref(s);
+        o->closing = subscription_ref(s);
+        (void) virConnectRegisterCloseCallback(conn, on_close, o->closing, NULL);
         return o;
 }
 
@@ -159,8 +157,8 @@ void subscription_close(virConnectPtr conn, void *opened) {
         for (size_t i = 0; i < ARRAY_LEN(subscribed); i++)
                 if (o->ids[i] >= 0)
                         (void) virConnectDomainEventDeregisterAny(conn, o->ids[i]);
-        if (o->has_close)
-                (void) virConnectUnregisterCloseCallback(conn, on_close);
+        (void) virConnectUnregisterCloseCallback(conn, on_close);
+        (void) subscription_unref(o->closing);
         free(o);
 }
 

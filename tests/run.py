@@ -66,11 +66,6 @@ class Suites:
         """The same under sanitizers."""
         self._python(report, unit.ASAN, python.files_in(os.path.join(TESTS, "integration")), WAITING_JOBS)
 
-    def integration_tsan(self, report):
-        """Cycles with a real libvirtd, by as many threads and connections as there are."""
-        files = [os.path.join(TESTS, "integration", "libvirt_cycle.py")]
-        self._python(report, unit.TSAN, files)
-
     def _python(self, report, manner, files, jobs=1, more_env=None):
         env = dict(unit.environment(manner), PYTHONPATH=TESTS, PYTHONDONTWRITEBYTECODE="1", **(more_env or {}))
         python.run(report, [x for x in files if os.path.exists(x)], self.args.quick, self.args.only, env, jobs)
@@ -86,7 +81,6 @@ ALL = [
     ("lab", Suites.lab, "plain", False),
     ("integration", Suites.integration, "plain", True),
     ("integration, systemd 257", Suites.integration_newer, "plain", False),
-    ("integration, TSan", Suites.integration_tsan, "tsan", False),
     ("integration, ASan+UBSan", Suites.integration_asan, "asan", False),
 ]
 

@@ -13,17 +13,14 @@ BUILD = os.environ.get("SUSPENDD_BUILD", os.path.join(REPOSITORY, "build"))
 UNIT = "suspendd.service"
 
 # What a sanitizer needs of a sandboxed service: its shadow memory, and its reports in the journal.
-SANITIZERS = ("asan", "tsan")
 SANITIZER_UNIT = """[Service]
 Environment=ASAN_OPTIONS=detect_stack_use_after_return=1:detect_leaks=1:abort_on_error=0:exitcode=99
 Environment=UBSAN_OPTIONS=halt_on_error=1:print_stacktrace=1
-Environment=TSAN_OPTIONS=atexit_sleep_ms=0:suppressions=%s
 MemoryDenyWriteExecute=no
-LockPersonality=no
 SystemCallFilter=
 LimitAS=infinity
 CapabilityBoundingSet=CAP_SYS_PTRACE CAP_DAC_OVERRIDE
-""" % os.path.join(REPOSITORY, "tests", "plugins", "tsan.supp")
+"""
 
 
 def install(root):
@@ -41,7 +38,7 @@ class Suspendd:
         stage = host.scratch.sub("stage")
         install(stage)
         shutil.copytree(stage, host.path("/"), dirs_exist_ok=True, symlinks=True)
-        if os.path.basename(BUILD) in SANITIZERS:
+        if os.path.basename(BUILD) == "asan":
             host.write("/etc/systemd/system/suspendd.service.d/sanitizer.conf", SANITIZER_UNIT)
         # Tests kill it more often than a service may die.
         host.write("/etc/systemd/system/suspendd.service.d/restarts.conf", "[Unit]\nStartLimitIntervalSec=0\n")

@@ -317,7 +317,8 @@ class Host:
     # sleep
 
     # With this a process's CLOCK_MONOTONIC stands still while the host seems to sleep (sleepclock.c).
-    sleep_clock_environment = {"LD_PRELOAD": "/run/lab/sleepclock.so", "ASAN_OPTIONS": "verify_asan_link_order=0"}
+    sleep_clock = "/run/lab/sleepclock.so"
+    sleep_clock_environment = {"LD_PRELOAD": sleep_clock, "ASAN_OPTIONS": "verify_asan_link_order=0"}
 
     def set_sleep(self, how):
         """What the next sleeps do: seconds, "hold" (until wake()) or "fail"."""

@@ -8,7 +8,7 @@
  *
  *      plugin ─► servers ─► server ─► domain ─► act ──────┐
  *                             ├► presence        server-calls, store ─► pool ─► threads, libvirt
- *                             └► subscription ◄── libvirt's own loop, on a thread   │
+ *                             └► subscription ◄── event-loop, on a thread           │
  *                                        └────────► mailbox ◄───────────────────────┘
  */
 

@@ -22,7 +22,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define SUSPENDD_PLUGIN_ABI 2
+#define SUSPENDD_PLUGIN_ABI 3
 #define SUSPENDD_PENDING 1
 
 struct sd_event;
@@ -70,6 +70,41 @@ struct suspendd_time {
         int64_t guest_ns;
         int64_t host_before_ns;
         int64_t host_after_ns;
+};
+
+/* The moments of a cycle at which a machine's guest is told what its clocks lack. */
+enum suspendd_drift_phase {
+        SUSPENDD_DRIFT_STOPPING, /* it is about to be asked to stand */
+        SUSPENDD_DRIFT_STOOD,    /* it stands, since from_boottime_ns */
+        SUSPENDD_DRIFT_RUNNING,  /* it is about to be let run; to_boottime_ns is now */
+        SUSPENDD_DRIFT_RAN,      /* it runs, since to_boottime_ns */
+        SUSPENDD_DRIFT_LOOK, /* nothing was held; the host slept unannounced, or its clock was set */
+        SUSPENDD_DRIFT_MAX,
+        SUSPENDD_DRIFT_INVALID = -22,
+};
+
+/* What happens to a machine's time. Borrowed for the call. */
+struct suspendd_drift {
+        uint32_t size; /* sizeof(struct suspendd_drift) */
+        enum suspendd_drift_phase phase;
+        const char *name;
+        const char *uuid; /* or NULL */
+        const char *run;  /* as the machine was announced, or NULL */
+        uint64_t cycle;   /* its number */
+        int is_seen;      /* the guest suspended itself: its own kernel makes up for the span */
+        int64_t from_boottime_ns,
+                        to_boottime_ns; /* the span it stood; 0 where the phase has none */
+        int64_t host_realtime_ns, host_boottime_ns; /* now */
+        int64_t host_stepped_ns; /* by how much the host's clock was set since the daemon began */
+};
+
+/* What a guest says of its own accord, by the page. A hint. */
+struct suspendd_answer {
+        uint32_t size;
+        int corrects_realtime; /* it has a reader that puts its wall clock right */
+        int corrects_boottime;
+        int is_current;                 /* it has taken note of all that was published */
+        int64_t applied_ns, refused_ns; /* of the last cycle */
 };
 
 /* One line of the plugin's section in the configuration. */
@@ -145,6 +180,15 @@ struct suspendd_host {
          */
         void (*trouble)(const struct suspendd_host *host, const char *text);
 
+        /*
+         * Keeps @fd open for the next life of the daemon, should this one end; the plugin's own descriptor stays
+         * its own. @name: 1 to 200 of [A-Za-z0-9_.-]. Returns: 0; -EOPNOTSUPP if nobody keeps it; -EINVAL.
+         */
+        int (*keep_fd)(const struct suspendd_host *host, const char *name, int fd);
+
+        /* No longer. All that were kept by that name. */
+        void (*drop_fd)(const struct suspendd_host *host, const char *name);
+
         /* Logs one line; @level is syslog(3)'s, @m may be NULL. */
         void (*log)(const struct suspendd_host *host,
                     int level,
@@ -204,6 +248,44 @@ struct suspendd_plugin {
          * Returns: SUSPENDD_PENDING; a negative errno, then it is not answered.
          */
         int (*store_mode)(void *vm, uint64_t request, const char *mode);
+
+        /*
+         * Tells a machine's guest by a page and, but for STOOD and RUNNING, an interrupt. At RUNNING all is in
+         * the page before it returns: the guest's first instruction finds it there. A span may be told more
+         * than once, also in another life of the daemon, and is counted once.
+         * Returns: 1; 0 if this plugin has nothing shared with that machine; a negative errno.
+         */
+        int (*drift)(void *instance, const struct suspendd_drift *drift);
+
+        /* What the guest answers. Returns: 1; 0 if it has not, or nothing is shared with it. */
+        int (*answer)(void *instance,
+                      const char *name,
+                      const char *uuid,
+                      struct suspendd_answer *ret);
+
+        /*
+         * Makes a page for the machine that is, or will be, called @name or has that UUID. @owner is the user
+         * that its VMM runs as (a name or a number; NULL: root), @vectors how many interrupts its doorbell has.
+         * Returns: 0; -EEXIST; -EINVAL, with the reason in *@ret_why (static); another errno.
+         */
+        int (*page_create)(
+                        void *instance,
+                        const char *name,
+                        const char *owner,
+                        unsigned vectors,
+                        const char **ret_why);
+
+        /* Returns: 0; -ENOENT; -EBUSY, with the reason in *@ret_why, while a VMM has it, unless @force. */
+        int (*page_remove)(void *instance, const char *name, int force, const char **ret_why);
+
+        /* All pages, as a JSON array of objects, to be freed by the caller; NULL without memory. */
+        char *(*page_list)(void *instance);
+
+        /*
+         * Gives back a descriptor that host->keep_fd() was given in an earlier life, before load() is called;
+         * it is the plugin's. One that it has no use for it closes.
+         */
+        void (*restore_fd)(void *instance, const char *name, int fd);
 
         /* acts on a machine; each returns SUSPENDD_PENDING or a negative errno */
         int (*suspend)(void *vm, uint64_t step);

@@ -41,6 +41,7 @@ struct ActCall {
         bool is_woken_unseen;      /* QEMU has woken it, and libvirt does not see it */
         bool was_foreign;          /* it was paused already, by somebody else */
         bool is_unseen;            /* it is done, and how the domain is now was not read yet */
+        bool is_asked;             /* it is being read */
         int64_t acted_boottime_ns; /* CLOCK_BOOTTIME when it was done */
         bool has_read;             /* the reading is its own */
         Reading reading;

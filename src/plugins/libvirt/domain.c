@@ -374,8 +374,21 @@ void domain_on_act(Domain *d, ActCall *a) {
         domain_finish(d, a);
 }
 
-bool domain_is_unseen(const Domain *d) {
+static bool domain_is_kept(const Domain *d) {
         return d->vcpu.running && d->vcpu.running->call.is_back;
+}
+
+bool domain_is_unseen(const Domain *d) {
+        return domain_is_kept(d) && !d->vcpu.running->is_asked;
+}
+
+bool domain_is_acting(const Domain *d) {
+        return d->vcpu.running && !d->vcpu.running->call.is_back;
+}
+
+void domain_set_asked(Domain *d, bool is_asked) {
+        if (domain_is_kept(d))
+                d->vcpu.running->is_asked = is_asked;
 }
 
 /* Ends an act that was kept, with what was read of it, if anything. It was done, so it never fails. */
@@ -393,7 +406,7 @@ static void domain_end_kept(Domain *d, const Reading *r, int error) {
 }
 
 void domain_on_seen(Domain *d, const Reading *r) {
-        if (!domain_is_unseen(d))
+        if (!domain_is_kept(d))
                 return;
         domain_end_kept(d, r, 0);
         if (!r)
@@ -405,7 +418,7 @@ void domain_lose(Domain *d) {
                 return;
         d->is_away = true;
         domain_changed(d);
-        if (domain_is_unseen(d))
+        if (domain_is_kept(d))
                 domain_end_kept(d, NULL, -ECONNRESET);
         domain_tell(d, SUSPENDD_STATE_UNKNOWN, AWAY, 0);
 }

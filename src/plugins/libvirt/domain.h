@@ -64,8 +64,12 @@ void domain_know(Domain *d, DomainFacts *f);
 /* Takes over how it is. */
 void domain_see(Domain *d, const Reading *r);
 
-/* Whether an act on it is done, and it must be looked at for that to end. */
+/* Whether an act on its vCPUs is under way. */
+bool domain_is_acting(const Domain *d);
+
+/* Whether such an act is done, and the domain must be looked at for it to end, and is not yet. */
 bool domain_is_unseen(const Domain *d);
+void domain_set_asked(Domain *d, bool is_asked);
 
 /* What that look has found; NULL if it could not be had. */
 void domain_on_seen(Domain *d, const Reading *r);

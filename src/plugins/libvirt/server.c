@@ -13,6 +13,9 @@
 #define LINGER_USEC (2 * USEC_PER_SEC)
 #define CLOSED "libvirt has closed the connection"
 #define LATER_USEC (100 * USEC_PER_MSEC)
+#define SEE_PATIENCE_USEC (5 * USEC_PER_MSEC)
+/* The second is for those that are done while the first is under way. */
+#define SEES_MAX 2
 
 struct Server {
         List servers;
@@ -25,8 +28,9 @@ struct Server {
         Presence *presence;
         Subscription *subscription;
         Pool *pool;
-        sd_event_source *timer; /* to look round again, or to hang up */
-        sd_event_source *later; /* to look at those that are dirty */
+        sd_event_source *timer;    /* to look round again, or to hang up */
+        sd_event_source *later;    /* to look at those that are dirty */
+        sd_event_source *patience; /* to look at those that are done, whatever the others do */
         uint64_t retry_usec;
 
         List domains;
@@ -37,7 +41,8 @@ struct Server {
         bool is_up, is_settled;
         bool is_listing, shall_list_again;
         bool is_parting; /* the list is to tell whether it may be let go of */
-        bool is_seeing;
+        unsigned n_seeing;
+        bool is_patience_over;
 };
 
 /* small things */
@@ -341,33 +346,64 @@ static void server_arm_later(Server *s) {
                 (void) server_arm(s, &s->later, LATER_USEC, server_on_later, "libvirt-later");
 }
 
-/* looking at those on which an act is done: one question at a time, which the next ones wait for together */
+/*
+ * Looking at those on which an act is done: at all together when the last one is, for each question
+ * costs libvirtd as much as an act. One that hangs keeps the others waiting only so long.
+ */
 
 static void server_on_seen(void *userdata, SeeCall *c) {
+        bool is_broken = c->call.error == -ECONNRESET;
         Server *s = userdata;
 
-        s->is_seeing = false;
-        if (c->call.error == -ECONNRESET)
+        s->n_seeing--;
+        if (is_broken)
                 server_on_break(s, &c->call);
-        for (size_t i = 0; i < c->n_seen && c->call.error != -ECONNRESET; i++) {
+        for (size_t i = 0; i < c->n_seen; i++) {
                 Domain *d = server_find(s, c->seen[i].uuid);
 
-                if (d)
+                if (d && is_broken)
+                        domain_set_asked(d, false);
+                else if (d)
                         domain_on_seen(d, c->call.error == 0 ? &c->seen[i].reading : NULL);
         }
         server_see(s);
 }
 
-static size_t server_n_unseen(const Server *s) {
-        size_t n = 0;
+static int server_on_patience(
+                sd_event_source *source _unused_, uint64_t usec _unused_, void *userdata) {
+        Server *s = userdata;
 
-        LIST_FOREACH(i, &((Server *) s)->domains)
-        n += domain_is_unseen(domain_from_link(i));
-        return n;
+        s->patience = sd_event_source_disable_unref(s->patience);
+        s->is_patience_over = true;
+        server_see(s);
+        s->is_patience_over = false;
+        return 0;
+}
+
+/* Returns: how many are to be looked at now. */
+static size_t server_n_unseen(Server *s) {
+        size_t n = 0, n_acting = 0;
+
+        LIST_FOREACH(i, &s->domains) {
+                const Domain *d = domain_from_link(i);
+
+                n += domain_is_unseen(d);
+                n_acting += domain_is_acting(d);
+        }
+        if (n == 0 || n_acting == 0 || s->is_patience_over)
+                return n;
+        if (!s->patience)
+                (void) server_arm(
+                                s,
+                                &s->patience,
+                                SEE_PATIENCE_USEC,
+                                server_on_patience,
+                                "libvirt-patience");
+        return s->patience ? 0 : n;
 }
 
 void server_see(Server *s) {
-        size_t n = s->is_up && !s->is_seeing ? server_n_unseen(s) : 0, k = 0;
+        size_t n = s->is_up && s->n_seeing < SEES_MAX ? server_n_unseen(s) : 0, k = 0;
         SeeCall *c = n > 0 ? see_call_new(n) : NULL;
 
         if (n > 0 && !c)
@@ -379,11 +415,15 @@ void server_see(Server *s) {
                 (void) memcpy(c->seen[k++].uuid, domain_uuid(domain_from_link(i)), VIR_UUID_BUFLEN);
         c->fn = server_on_seen;
         c->userdata = s;
-        s->is_seeing = pool_submit(s->pool, &c->call) >= 0;
-        if (s->is_seeing)
+        if (pool_submit(s->pool, &c->call) < 0) {
+                c->call.ops->free(&c->call);
+                server_arm_later(s);
                 return;
-        c->call.ops->free(&c->call);
-        server_arm_later(s);
+        }
+        s->n_seeing++;
+        LIST_FOREACH(i, &s->domains)
+        if (domain_is_unseen(domain_from_link(i)))
+                domain_set_asked(domain_from_link(i), true);
 }
 
 static int server_on_later(
@@ -540,6 +580,7 @@ Server *server_free(Server *s) {
         presence_free(s->presence);
         sd_event_source_disable_unref(s->timer);
         sd_event_source_disable_unref(s->later);
+        sd_event_source_disable_unref(s->patience);
         (void) mailbox_unref(s->mailbox);
         free(s->uri);
         free(s);

@@ -268,7 +268,8 @@ struct suspendd_plugin {
 
         /*
          * Makes a page for the machine that is, or will be, called @name or has that UUID. @owner is the user
-         * that its VMM runs as (a name or a number; NULL: root), @vectors how many interrupts its doorbell has.
+         * that its VMM runs as (a name or a number; NULL: root), @vectors how many interrupts its doorbell has,
+         * @notifies whether something in the guest's tables tells it of changes to the VMClock part.
          * Returns: 0; -EEXIST; -EINVAL, with the reason in *@ret_why (static); another errno.
          */
         int (*page_create)(
@@ -276,6 +277,7 @@ struct suspendd_plugin {
                         const char *name,
                         const char *owner,
                         unsigned vectors,
+                        int notifies,
                         const char **ret_why);
 
         /* Returns: 0; -ENOENT; -EBUSY, with the reason in *@ret_why, while a VMM has it, unless @force. */

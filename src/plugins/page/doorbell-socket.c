@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #include "plugins/page/doorbell-socket.h"
 #include <errno.h>
-#include <fcntl.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
+#include "common/grant.h"
 #include "common/macro.h"
 
 /* VMMs that wait while the daemon starts again. */
@@ -23,7 +23,7 @@ static int address_set(struct sockaddr_un *address, const char *directory, const
 }
 
 static int path_give(const char *path, uid_t owner) {
-        return fchownat(AT_FDCWD, path, owner, (gid_t) -1, AT_SYMLINK_NOFOLLOW) < 0 ? -errno : 0;
+        return owner == geteuid() ? 0 : grant_path(path, owner);
 }
 
 /* The mode is that of the socket before it is bound, less the umask: there is no moment without it. */

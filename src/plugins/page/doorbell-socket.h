@@ -4,7 +4,7 @@
 /*
  * Doorbell's Socket
  *
- * The unix stream socket that a page's VMM connects to, its user's alone: by its mode and owner in the
+ * The unix stream socket that a page's VMM connects to, its user's alone: by its mode and ACL in the
  * file system, and by what the kernel says of who has connected.
  */
 
@@ -16,14 +16,14 @@
  * there; it takes the place of what an earlier life left. Nobody but us may write @directory.
  *
  * Returns: 0 and a non-blocking socket; -ENAMETOOLONG if nobody could connect to such a path; others as
- * bind(2), chown(2), rename(2) have them.
+ * bind(2), grant_path(), rename(2) have them.
  */
 int doorbell_socket_listen(const char *directory, const char *name, uid_t owner, int *ret_fd);
 
 /*
  * Takes up @fd, which listened there in an earlier life, for @owner.
  *
- * Returns: 0; -ENOENT if it cannot be connected to any more; -ENOTSOCK; others as chown(2) has them.
+ * Returns: 0; -ENOENT if it cannot be connected to any more; -ENOTSOCK; others as grant_path() has them.
  */
 int doorbell_socket_adopt(const char *directory, const char *name, uid_t owner, int fd);
 

@@ -128,15 +128,13 @@ static int doorbell_welcome(Doorbell *d, int connection) {
 static void doorbell_turn_away(Doorbell *d, int error) {
         const struct suspendd_host *host = d->all->host;
 
-        if (d->has_turned_away)
-                return;
-        d->has_turned_away = true;
         host->log(host,
-                  LOG_WARNING,
+                  d->has_turned_away ? LOG_DEBUG : LOG_WARNING,
                   NULL,
                   "A client of page %s is turned away: %s",
                   d->name,
                   strerror(-error));
+        d->has_turned_away = true;
 }
 
 /* Without descriptors the one who waits is seen again at once, and again. */
@@ -218,7 +216,7 @@ static int memory_open(int page_fd) {
         int fd;
 
         (void) snprintf(path, sizeof(path), "/proc/self/fd/%d", page_fd);
-        fd = open(path, O_RDWR | O_CLOEXEC);
+        fd = open(path, O_RDWR | O_CLOEXEC | O_NONBLOCK); /* whatever its owner has done to it */
         return fd < 0 ? -errno : fd;
 }
 
@@ -292,7 +290,6 @@ Doorbell *doorbell_remove(Doorbell *d) {
                 return NULL;
         LIST_FOREACH(i, &d->peers)
         doorbell_lose(d, LIST_ENTRY(i, Peer, peers));
-        (void) shutdown(d->socket, SHUT_RDWR);
         kept_drop(d->all->kept, d->name, KEPT_SOCKET, 0);
         doorbell_socket_remove(d->all->directory, d->name);
         return doorbell_free(d);

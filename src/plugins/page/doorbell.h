@@ -25,10 +25,10 @@ typedef struct Doorbell Doorbell;
 
 /*
  * Listens at DIRECTORY/@name.sock, and takes up what an earlier life kept of this page. @page_fd is the
- * memory that VMMs are given, from its next borrower on by an opening of its own; @owner may connect, and
- * root; @n_vectors (1 to PEER_VECTORS_MAX) is what their device must be told too. @all is borrowed.
+ * memory that VMMs are given, by an opening of its own, and borrowed for the call; @owner may connect, and
+ * root; @n_vectors (1 to PEER_VECTORS_MAX) is how many their device is given. @all is borrowed.
  *
- * Returns: 0; -EINVAL; -ENAMETOOLONG if nobody could connect to such a path; others as bind(2), chown(2)
+ * Returns: 0; -EINVAL; -ENAMETOOLONG if nobody could connect to such a path; others as bind(2), setxattr(2)
  * and open(2) have them.
  */
 int doorbell_new(

@@ -425,6 +425,25 @@ START_TEST(test_lack_of_descriptors_does_not_spin) {
 }
 END_TEST
 
+START_TEST(test_one_who_comes_again_and_again_is_held_up) {
+        uint64_t until = clock_now_usec(CLOCK_MONOTONIC) + USEC_PER_SEC;
+        unsigned n = 0;
+
+        while (clock_now_usec(CLOCK_MONOTONIC) < until) {
+                Client c;
+
+                if (client_connect(&c, path) == 0)
+                        fake_host_turn(&fake, 1000);
+                client_read(&c);
+                n += c.n_messages > 0;
+                client_done(&c);
+        }
+        ck_assert_uint_ge(n, 10);
+        ck_assert_uint_le(n, 200); /* a second has parts of two */
+        (void) join(0);
+}
+END_TEST
+
 /* One whose socket takes no more is told the rest when it does. */
 typedef struct Told {
         unsigned n_greeted, n_ended;
@@ -661,6 +680,7 @@ static Suite *suite(void) {
         tcase_add_test(hostile, test_flood_is_not_read_and_costs_no_turn);
         tcase_add_test(hostile, test_client_that_ends_its_own_sending_is_still_there);
         tcase_add_test(hostile, test_lack_of_descriptors_does_not_spin);
+        tcase_add_test(hostile, test_one_who_comes_again_and_again_is_held_up);
         tcase_add_test(hostile, test_full_socket_is_told_the_rest_later);
         tcase_add_test(hostile, test_full_socket_that_goes_is_seen_to);
         suite_add_tcase(s, hostile);

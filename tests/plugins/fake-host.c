@@ -124,6 +124,7 @@ static int on_keep_fd(const struct suspendd_host *host, const char *name, int fd
         ck_assert_int_ge(k->fd, 0);
         (void) snprintf(k->name, sizeof(k->name), "%s", name);
         f->n_kept++;
+        f->n_keeps++;
         return 0;
 }
 

@@ -59,6 +59,7 @@ typedef struct FakeHost {
         int keep_error;                                          /* what keep_fd() answers */
         FakeKept kept[FAKE_KEPT_MAX];
         size_t n_kept;
+        unsigned n_keeps; /* so far */
         void (*on_state)(struct FakeHost *f, struct suspendd_machine *m);
 } FakeHost;
 

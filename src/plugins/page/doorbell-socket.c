@@ -11,8 +11,8 @@
 #define BACKLOG 16
 #define SOCKET_MODE 0600
 
-/* Page names do not begin with a dot, and one socket is made at a time. */
-#define UNFINISHED ".unfinished"
+/* Page names do not begin with a dot, an unfinished page's with one, and one socket is made at a time. */
+#define UNFINISHED "..unfinished"
 
 static int address_set(struct sockaddr_un *address, const char *directory, const char *name) {
         int n;

@@ -18,3 +18,6 @@
  */
 int grant_path(const char *path, uid_t user);
 int grant_fd(int fd, uid_t user);
+
+/* The user that has been granted it. Returns: 0; -ENODATA if nobody has; -EOPNOTSUPP; others likewise. */
+int grant_holder(int fd, uid_t *ret);

@@ -74,6 +74,18 @@ START_TEST(test_granted_to_another_it_is_no_longer_the_first_ones) {
 }
 END_TEST
 
+START_TEST(test_holder_is_known) {
+        uid_t user = 1;
+
+        ck_assert_int_eq(grant_holder(fd, &user), -ENODATA);
+        ck_assert_int_eq(grant_fd(fd, SOMEBODY), 0);
+        ck_assert_int_eq(grant_holder(fd, &user), 0);
+        ck_assert_uint_eq(user, SOMEBODY);
+        ck_assert_int_eq(fchmod(fd, 0600), 0); /* the mask alone */
+        ck_assert_int_eq(grant_holder(fd, &user), 0);
+}
+END_TEST
+
 START_TEST(test_link_is_not_followed) {
         char link[sizeof(path) + 8];
         struct stat st;
@@ -98,6 +110,7 @@ int main(void) {
         tcase_add_test(tcase, test_one_user_and_no_other_by_path);
         tcase_add_test(tcase, test_one_user_and_no_other_by_descriptor);
         tcase_add_test(tcase, test_granted_to_another_it_is_no_longer_the_first_ones);
+        tcase_add_test(tcase, test_holder_is_known);
         tcase_add_test(tcase, test_link_is_not_followed);
         suite_add_tcase(suite, tcase);
 

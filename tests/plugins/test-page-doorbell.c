@@ -93,6 +93,10 @@ static Client *join(unsigned i) {
         return c;
 }
 
+static bool is_quick(void) {
+        return getenv("SUSPENDD_TEST_QUICK"); /* NOLINT(concurrency-mt-unsafe) */
+}
+
 static size_t count_fds(void) {
         DIR *d = opendir("/proc/self/fd");
         size_t n = 0;
@@ -355,7 +359,7 @@ START_TEST(test_thousand_clients_leave_no_descriptor) {
 
         warm_up();
         n_fds = count_fds();
-        for (int i = 0; i < 1000; i++)
+        for (int i = 0; i < (is_quick() ? 200 : 1000); i++)
                 come_and_go(clients + i % 2, i % 4);
         client_done(clients);
         client_done(clients + 1);
@@ -419,6 +423,8 @@ START_TEST(test_lack_of_descriptors_does_not_spin) {
         ck_assert_int_eq(setrlimit(RLIMIT_NOFILE, &none), 0);
         ck_assert_uint_lt(count_turns(USEC_PER_SEC), 10);
         ck_assert_int_eq(setrlimit(RLIMIT_NOFILE, &limit), 0);
+        if (is_quick())
+                return; /* valgrind acts the limit out by taking the connection, and losing it */
         FAKE_HOST_WAIT(&fake, (client_read(c), c->n_messages == N_GREETING));
         began = clock_now_usec(CLOCK_MONOTONIC);
         for (unsigned i = 1; i < 5; i++)

@@ -136,6 +136,18 @@ static void ops_on_distrust(void *userdata, Machine *machine) {
         (void) runtime_state_set_distrust(m->runtime_state, machine->key, machine->distrust);
 }
 
+static int ops_keep_fd(void *userdata, const Plugin *p, const char *name, int fd) {
+        Manager *m = userdata;
+
+        return fd_store_keep(m->private->fd_store, p->api->name, name, fd);
+}
+
+static void ops_drop_fd(void *userdata, const Plugin *p, const char *name) {
+        Manager *m = userdata;
+
+        fd_store_drop(m->private->fd_store, p->api->name, name);
+}
+
 static void ops_on_enumerated(void *userdata) {
         Manager *m = userdata;
 
@@ -163,18 +175,6 @@ static void ops_on_trouble(void *userdata, const Plugin *p) {
                 (void) log_full(&fields, LOG_NOTICE, 0, "%s: the trouble is over", p->api->name);
         bus_api_manager_changed(m->bus_api, "Troubles");
         manager_chores(m);
-}
-
-static int ops_keep_fd(void *userdata, const Plugin *p, const char *name, int fd) {
-        Manager *m = userdata;
-
-        return fd_store_keep(m->private->fd_store, p->api->name, name, fd);
-}
-
-static void ops_drop_fd(void *userdata, const Plugin *p, const char *name) {
-        Manager *m = userdata;
-
-        fd_store_drop(m->private->fd_store, p->api->name, name);
 }
 
 /* A key is "PLUGIN:WHO@RUN"; of one that was too long the run is not known, and nothing certain. */
@@ -207,11 +207,11 @@ static const CycleOps cycle_ops = {
         .fill_policy = ops_fill_policy,
         .on_distrust = ops_on_distrust,
         .has_ended = ops_has_ended,
+        .keep_fd = ops_keep_fd,
+        .drop_fd = ops_drop_fd,
         .on_enumerated = ops_on_enumerated,
         .on_stored = ops_on_stored,
         .on_trouble = ops_on_trouble,
-        .keep_fd = ops_keep_fd,
-        .drop_fd = ops_drop_fd,
 };
 
 /* what happens outside */

@@ -598,23 +598,33 @@ static void on_fd_restored(void *userdata, const char *name, int fd) {
         p->api->restore_fd(p->instance, name, fd);
 }
 
+/* What no plugin takes, nobody answers to any more: whoever waits for it shall see that. */
+static void manager_restore_fds(Manager *m) {
+        FdStore *store = m->private->fd_store;
+        size_t n;
+
+        LIST_FOREACH(i, &m->plugins) {
+                Plugin *p = LIST_ENTRY(i, Plugin, plugins);
+
+                if (p->api->restore_fd)
+                        fd_store_hand_out(store, p->api->name, on_fd_restored, p);
+        }
+        n = fd_store_settle(store);
+        if (n > 0)
+                log_notice("%zu descriptors of an earlier life are wanted by no plugin", n);
+}
+
 static void manager_load_plugins(Manager *m) {
         struct suspendd_host host = cycle_host();
-        FdStore *fd_store = m->private->fd_store;
         Plugin *p;
-        size_t n;
 
         host.event = m->event;
         for (char **name = m->config->plugins; name && *name; name++)
                 if (plugin_load(m->options.plugin_dir, *name, &host, m->cycle, &p) >= 0) {
                         list_append(&m->plugins, &p->plugins);
-                        if (p->api->restore_fd)
-                                fd_store_hand_out(fd_store, p->api->name, on_fd_restored, p);
                         manager_register_again(m, p);
                 }
-        n = fd_store_settle(fd_store);
-        if (n > 0)
-                log_notice("%zu descriptors of an earlier life are wanted by no plugin", n);
+        manager_restore_fds(m);
         manager_apply_config(m);
         ops_on_enumerated(m);
 }

@@ -58,7 +58,7 @@ class Command(PageCase):
         self.assertEqual(self.good("page", "list"), "")
         self.assertEqual(self.good("page", "create", "vm", "--owner=nobody", "--vectors=2"), "")
         st = os.stat(self.page())
-        self.assertEqual((st.st_uid, st.st_mode, st.st_size), (NOBODY, 0o100600, 4096))
+        self.assertEqual((st.st_uid, st.st_mode, st.st_size), (0, 0o100660, 4096))
         self.assertEqual(os.stat(os.path.dirname(self.page())).st_mode, 0o40755)
         magic, epoch, _ = record_of(self.page())
         self.assertEqual(magic, b"SUSPDRFT")
@@ -280,7 +280,7 @@ class Service(SuspenddCase):
         self.addCleanup(self.suspendd.ctl, "page", "remove", "theirs")
         for name in ("theirs", "configured"):
             st = os.stat(self.page(name))
-            self.assertEqual((st.st_uid, st.st_mode & 0o7777), (NOBODY, 0o600))
+            self.assertEqual((st.st_uid, st.st_mode & 0o7777), (0, 0o660), "by an ACL")
         program = "import mmap; f = open('/run/suspendd/pages/theirs', 'r+b'); print(mmap.mmap(f.fileno(), 4096)[0x800:0x808])"
         done = self.host.run("setpriv", "--reuid=65534", "--clear-groups", "python3", "-c", program, check=False)
         self.assertIn("SUSPDRFT", done.stdout, done.stderr)

@@ -189,7 +189,8 @@ START_TEST(test_page_is_its_owners_alone) {
                 ck_assert_int_eq(page_create(directory, "theirs", scratch_fd, &other), 0);
                 ck_assert_int_eq(page_appear(other, directory, "theirs", 4711), 0);
                 ck_assert_int_eq(stat(scratch_path("theirs"), &st), 0);
-                ck_assert_uint_eq(st.st_uid, 4711);
+                ck_assert_uint_eq(st.st_uid, 0);
+                ck_assert_uint_eq(st.st_mode, S_IFREG | 0660); /* by an ACL */
                 ck_assert_int_eq(page_owner(other, &owner), 0);
                 ck_assert_uint_eq(owner, 4711);
                 page_free(other);

@@ -346,7 +346,7 @@ START_TEST(test_lease_is_not_waited_for) {
                 int fd = open(scratch_path("vm"), O_RDWR | O_CLOEXEC);
 
                 (void) signal(SIGIO, SIG_IGN);
-                byte = fcntl(fd, F_SETLEASE, F_WRLCK) == 0;
+                byte = fcntl(fd, F_SETLEASE, F_WRLCK) == 0 ? 1 : 0;
                 (void) !write(pipes[1], &byte, 1);
                 (void) pause();
                 _exit(0);

@@ -6,13 +6,14 @@ what QEMU and the compilers say of what is printed and written."""
 import json
 import mmap
 import os
+import re
 import shutil
 import signal
 import struct
 import subprocess
 import unittest
 
-from _bus import wait_for
+from _bus import SOURCE, wait_for
 from _daemon import DAEMON, DaemonCase
 from _suspendd import UNIT, Suspendd, SuspenddCase, start_host
 
@@ -306,6 +307,40 @@ class Service(SuspenddCase):
         self.suspendd.ctl("rehearse", "--for=1ms")
         self.assertEqual(self.suspendd.pid(), pid)
         self.suspendd.ctl("page", "remove", "spoilt")
+
+
+class OwnFileSystem(SuspenddCase):
+    """The pages' directory as a file system of its own, as suspendd-drift-page(7) has it."""
+
+    @classmethod
+    def setUpClass(cls):
+        cls.host = start_host(sleep=1)
+        cls.addClassCleanup(cls.host.stop)
+        cls.suspendd = Suspendd(cls.host, "[Manager]\nPlugins=page\n[Plugin page]\nPage=a nobody\nPage=b 65533\n")
+        with open(os.path.join(SOURCE, "man/suspendd-drift-page.7")) as f:
+            unit = re.search(r"(?s)# /etc/systemd/system/(run-suspendd-pages\.mount)\n(.*?)\.Ed", f.read())
+        cls.host.write("/etc/systemd/system/" + unit.group(1), unit.group(2))
+        cls.host.systemctl("daemon-reload")
+        cls.host.systemctl("enable", unit.group(1))
+        cls.suspendd.start()
+
+    def test_user_who_fills_it_harms_no_page_that_is_there(self):
+        def free(path):
+            return int(self.host.run("stat", "-f", "-c", "%f", path).stdout)
+        self.assertEqual(self.host.run("stat", "-f", "-c", "%b", "/run/suspendd/pages").stdout.strip(), "4096", "16 MiB")
+        before = free("/run")
+        self.host.run("setpriv", "--reuid=65534", "--clear-groups", "dd", "if=/dev/zero", "of=/run/suspendd/pages/a",
+                      "bs=1M", "count=64", check=False)
+        self.assertEqual(free("/run/suspendd/pages"), 0)
+        self.assertLess(before - free("/run"), 1000)
+        refused = self.suspendd.ctl("page", "create", "c", check=False)
+        self.assertEqual(refused.returncode, 1)
+        self.assertIn("cannot be made", refused.stderr)
+
+        self.host.systemctl("restart", UNIT)
+        self.assertNotIn("trouble", self.suspendd.json("page", "show", "b"))
+        self.suspendd.ctl("page", "remove", "a")
+        self.suspendd.ctl("page", "create", "c")
 
 
 if __name__ == "__main__":

@@ -76,8 +76,8 @@ struct suspendd_time {
 enum suspendd_drift_phase {
         SUSPENDD_DRIFT_STOPPING, /* it is about to be asked to stand */
         SUSPENDD_DRIFT_STOOD,    /* it stands, since from_boottime_ns */
-        SUSPENDD_DRIFT_RUNNING,  /* it is about to be let run; to_boottime_ns is now */
-        SUSPENDD_DRIFT_RAN,      /* it runs, since to_boottime_ns */
+        SUSPENDD_DRIFT_RUNNING, /* it is about to be let run; to_boottime_ns is as far as it is known to stand */
+        SUSPENDD_DRIFT_RAN,  /* it runs, since to_boottime_ns */
         SUSPENDD_DRIFT_LOOK, /* nothing was held; the host slept unannounced, or its clock was set */
         SUSPENDD_DRIFT_MAX,
         SUSPENDD_DRIFT_INVALID = -22,
@@ -256,6 +256,9 @@ struct suspendd_plugin {
          * Returns: 1; 0 if this plugin has nothing shared with that machine; a negative errno.
          */
         int (*drift)(void *instance, const struct suspendd_drift *drift);
+
+        /* The name of the page that is shared with that machine, borrowed until the next call; NULL: none is. */
+        const char *(*page_name)(void *instance, const char *name, const char *uuid);
 
         /* What the guest answers. Returns: 1; 0 if it has not, or nothing is shared with it. */
         int (*answer)(void *instance,

@@ -97,6 +97,14 @@ void cycle_leave(Cycle *c) {
                 cycle_handle(c, CYCLE_EVENT_ALL_STAND);
         else if (c->state == CYCLE_RESTORING && n[MACHINE_WAKING] + n[MACHINE_CORRECTING] == 0)
                 cycle_handle(c, CYCLE_EVENT_RESTORED);
+        else if (c->state == CYCLE_IDLE && c->private->is_amended && n[MACHINE_CORRECTING] == 0) {
+                c->private->is_amended = false;
+                cycle_milestone(c, CYCLE_AMENDED, NULL);
+        }
+}
+
+void cycle_amend(Cycle *c) {
+        c->private->is_amended = c->state == CYCLE_IDLE && c->report.number != 0;
 }
 
 size_t cycle_n_held(const Cycle *c) {
@@ -123,6 +131,7 @@ static void cycle_new_report(Cycle *c, CycleKind kind) {
                 random[0] = (uint64_t) clock_now_ns(CLOCK_REALTIME);
                 random[1] = p->next_number;
         }
+        p->is_amended = false;
         *r = (CycleReport){
                 .number = p->next_number++,
                 .kind = kind,
@@ -576,7 +585,7 @@ void cycle_on_clock_jump(Cycle *c, int64_t stepped_ns) {
                         continue;
                 if (m->state == MACHINE_CORRECTING || (m->run_state == SUSPENDD_STATE_RUNNING &&
                                                        m->report.time.verdict != CORRECTION_NONE))
-                        machine_handle(m, MACHINE_EVENT_CORRECT);
+                        machine_correct_for(m, CORRECTION_CAUSE_HOST_CLOCK, stepped_ns);
         }
 }
 
@@ -585,7 +594,7 @@ int cycle_sync(Cycle *c, Machine *m) {
                 return -EBUSY;
         if (!machine_can(m, SUSPENDD_ACT_SET_TIME) || m->run_state != SUSPENDD_STATE_RUNNING)
                 return -EOPNOTSUPP;
-        machine_handle(m, MACHINE_EVENT_CORRECT);
+        machine_correct_for(m, CORRECTION_CAUSE_COMMAND, 0);
         return 0;
 }
 

@@ -210,6 +210,44 @@ static void machine_break_word(Machine *m) {
 
 /* the clock */
 
+static CorrectionRepairer machine_repairer(Machine *m, CorrectionVerdict verdict) {
+        bool is_right = verdict == CORRECTION_RIGHT || verdict == CORRECTION_NONE;
+        struct suspendd_answer answer;
+
+        if (verdict == CORRECTION_SET)
+                return CORRECTION_BY_AGENT;
+        /* What was read later was right at the wake, or was not made right by that. */
+        if (!is_right || m->report.n_times > 0)
+                return CORRECTION_BY_NONE;
+        if (m->report.unseen_ns > 0 && machine_answer(m, &answer) > 0 && answer.is_current &&
+            answer.corrects_realtime && answer.applied_ns > answer.refused_ns)
+                return CORRECTION_BY_PAGE;
+        return m->report.seen_ns > 0 && verdict == CORRECTION_RIGHT ? CORRECTION_BY_KERNEL
+                                                                    : CORRECTION_BY_NONE;
+}
+
+static void machine_corrected(Machine *m) {
+        MachineReport *r = &m->report;
+        CorrectionEntry *entry;
+        ClockSample now;
+
+        r->time = m->correction.report;
+        r->time.repaired_by = machine_repairer(m, r->time.verdict);
+        m->is_time_owed |= r->time.verdict == CORRECTION_UNREACHABLE;
+        if (r->is_part) {
+                cycle_sample(m->cycle, &now);
+                entry = &r->times[MIN(r->n_times, CORRECTION_ENTRIES_MAX - 1U)];
+                *entry = (CorrectionEntry){
+                        m->cause, now.realtime_ns, m->host_stepped_ns, r->time
+                };
+                r->n_times = MIN(r->n_times + 1, (unsigned) CORRECTION_ENTRIES_MAX);
+                cycle_amend(m->cycle);
+        }
+        m->cause = CORRECTION_CAUSE_WAKE;
+        m->host_stepped_ns = 0;
+        machine_handle(m, MACHINE_EVENT_CORRECTED);
+}
+
 static void machine_correct_next(Machine *m, CorrectionNext next) {
         switch (next) {
         case CORRECTION_NEXT_READ:
@@ -220,27 +258,52 @@ static void machine_correct_next(Machine *m, CorrectionNext next) {
                 machine_arm(m, SET_LIMIT_USEC);
                 machine_ask(m, SUSPENDD_ACT_SET_TIME);
                 break;
+        case CORRECTION_NEXT_LOOK:
         case CORRECTION_NEXT_PAUSE:
                 machine_arm(m, correction_pause_usec(&m->correction));
                 break;
         case CORRECTION_NEXT_DONE:
-                m->report.time = m->correction.report;
-                m->is_time_owed |= m->report.time.verdict == CORRECTION_UNREACHABLE;
-                machine_handle(m, MACHINE_EVENT_CORRECTED);
+                machine_corrected(m);
                 break;
         }
 }
 
-static void machine_correct(Machine *m) {
-        Cycle *c = m->cycle;
+/* Whoever puts its clock right by itself goes first. */
+static void machine_correct_look(Machine *m) {
         bool is_possible = machine_can(m, SUSPENDD_ACT_GET_TIME) || m->report.could_time;
+        struct suspendd_answer answer;
+        bool has_answer = machine_answer(m, &answer) > 0;
+        CorrectionNext next = correction_on_reader(
+                        &m->correction, has_answer ? &answer : NULL, cycle_now_usec(m->cycle));
 
-        m->is_time_owed &= !is_possible;
-        correction_begin(&m->correction, cycle_now_usec(c) + c->time_limit_usec);
-        if (m->policy.time_sync == TIME_SYNC_OFF || !is_possible)
+        if (next == CORRECTION_NEXT_READ && !is_possible)
+                next = CORRECTION_NEXT_DONE;
+        machine_correct_next(m, next);
+}
+
+static void machine_correct(Machine *m) {
+        CorrectionReport before = m->correction.report;
+        bool is_restarted = m->correction.is_active && m->host_stepped_ns != 0;
+        uint64_t now = cycle_now_usec(m->cycle);
+
+        m->is_time_owed &= !machine_can(m, SUSPENDD_ACT_GET_TIME) && !m->report.could_time;
+        correction_begin(&m->correction, now, now + m->cycle->time_limit_usec);
+        /* The host's clock was set in the midst of it: what the guest's was off by is known already. */
+        if (is_restarted) {
+                m->correction.report = before;
+                m->correction.report.tries = 0;
+        }
+        if (m->policy.time_sync == TIME_SYNC_OFF)
                 machine_correct_next(m, CORRECTION_NEXT_DONE);
         else
-                machine_correct_next(m, CORRECTION_NEXT_READ);
+                machine_correct_look(m);
+}
+
+void machine_correct_for(Machine *m, CorrectionCause cause, int64_t host_stepped_ns) {
+        if (m->state != MACHINE_CORRECTING)
+                m->cause = cause;
+        m->host_stepped_ns += host_stepped_ns;
+        machine_handle(m, MACHINE_EVENT_CORRECT);
 }
 
 /* Its clock before the stop was read, or could not be: on with the plan. */
@@ -563,7 +626,8 @@ void machine_on_time(Machine *m, const struct suspendd_time *t) {
                 k->is_ahead_known = true;
                 machine_sampled(m);
         } else if (m->state == MACHINE_CORRECTING)
-                machine_correct_next(m, correction_on_time(k, &m->policy, t));
+                machine_correct_next(
+                                m, correction_on_time(k, &m->policy, t, cycle_now_usec(m->cycle)));
         cycle_leave(m->cycle);
 }
 
@@ -583,7 +647,9 @@ void machine_on_timer(Machine *m) {
                         machine_handle(m, MACHINE_EVENT_FAILED);
                 break;
         case MACHINE_CORRECTING:
-                if (m->step == 0)
+                if (m->correction.is_looking)
+                        machine_correct_look(m);
+                else if (m->step == 0)
                         machine_correct_next(m, CORRECTION_NEXT_READ);
                 else {
                         machine_cancel(m);

@@ -23,6 +23,17 @@ typedef struct Cycle Cycle;
 typedef struct Machine Machine;
 typedef struct Plugin Plugin;
 
+/* One of a machine's corrections. */
+typedef struct CorrectionEntry {
+        CorrectionCause cause;
+        int64_t at_realtime_ns;  /* when it was over */
+        int64_t host_stepped_ns; /* what the host's clock was set by since the one before */
+        CorrectionReport report;
+} CorrectionEntry;
+
+/* The first one of a cycle, and so many later ones: of more than that, the newest is kept. */
+#define CORRECTION_ENTRIES_MAX 5
+
 /* What became of a machine in one cycle. */
 typedef struct MachineReport {
         bool is_part;                  /* it was there when the cycle began, or came in time */
@@ -36,7 +47,9 @@ typedef struct MachineReport {
         bool was_woken_late;        /* a late suspend struck and was undone */
         bool is_failed;             /* what was wanted did not come about */
         char why[160];              /* why it was left alone, fell back, or failed */
-        CorrectionReport time;
+        CorrectionReport time;      /* the last one */
+        CorrectionEntry times[CORRECTION_ENTRIES_MAX];
+        unsigned n_times;
 } MachineReport;
 
 /* The span that it stands at a time. */
@@ -89,8 +102,10 @@ struct Machine {
         JournalNoteKind noted; /* what the journal says of it */
         MachineStand stand;
         Correction correction;
-        MachineReport report; /* of the cycle at hand, or of the last one */
-        bool is_dirty;        /* changed since the bus was told */
+        CorrectionCause cause;   /* of that one, or the next */
+        int64_t host_stepped_ns; /* since the last one */
+        MachineReport report;    /* of the cycle at hand, or of the last one */
+        bool is_dirty;           /* changed since the bus was told */
 };
 
 /* lifetime: machine-info.c */
@@ -110,6 +125,11 @@ DEFINE_CLEANUP(Machine *, machine_free);
 int machine_set_info(Machine *m, const struct suspendd_machine_info *info);
 bool machine_can(const Machine *m, enum suspendd_act act);
 
+/* The page that is shared with its guest, borrowed until the next call; NULL: none is. */
+const char *machine_page(const Machine *m);
+/* What its guest answers by that. Returns: 1; 0 if it has not. */
+int machine_answer(const Machine *m, struct suspendd_answer *ret);
+
 /* Whether the machine stands because of us. */
 bool machine_is_held(const Machine *m);
 
@@ -120,6 +140,9 @@ bool machine_is_held(const Machine *m);
 enum suspendd_act machine_plan(const Machine *m, char *why, size_t size);
 
 /* what happens to it: machine.c */
+
+/* Puts its clock right, for a reason of its own; one that is under way begins anew and keeps its own. */
+void machine_correct_for(Machine *m, CorrectionCause cause, int64_t host_stepped_ns);
 
 /* Feeds the table: the next state, its actions, the trace line. */
 void machine_handle(Machine *m, MachineEvent event);

@@ -81,7 +81,7 @@ static void ops_on_milestone(void *userdata, CycleMilestone milestone, Machine *
 
         bus_api_milestone(m->bus_api, milestone, machine);
         manager_log_milestone(m, milestone);
-        if (milestone == CYCLE_FINISHED)
+        if (milestone == CYCLE_FINISHED || milestone == CYCLE_AMENDED)
                 manager_keep_record(m);
         if (!cycle_is_urgent(m->cycle))
                 manager_chores(m);
@@ -183,6 +183,37 @@ static void ops_drift(void *userdata, const struct suspendd_drift *drift) {
         }
 }
 
+static int ops_answer(void *userdata, const Machine *machine, struct suspendd_answer *ret) {
+        Manager *m = userdata;
+
+        LIST_FOREACH(i, &m->plugins) {
+                const Plugin *p = LIST_ENTRY(i, Plugin, plugins);
+
+                *ret = (struct suspendd_answer){ .size = sizeof(*ret) };
+                if (p->api->answer &&
+                    p->api->answer(p->instance, machine->name, machine->uuid, ret) > 0)
+                        return 1;
+        }
+        return 0;
+}
+
+static const char *ops_page_name(void *userdata, const Machine *machine) {
+        Manager *m = userdata;
+
+        LIST_FOREACH(i, &m->plugins) {
+                const Plugin *p = LIST_ENTRY(i, Plugin, plugins);
+                const char *name = p->api->page_name ? p->api->page_name(
+                                                                       p->instance,
+                                                                       machine->name,
+                                                                       machine->uuid)
+                                                     : NULL;
+
+                if (name)
+                        return name;
+        }
+        return NULL;
+}
+
 /* A key is "PLUGIN:WHO@RUN"; of one that was too long the run is not known, and nothing certain. */
 static bool ops_has_ended(void *userdata, const char *key) {
         const char *who = strchr(key, ':'), *run = strrchr(key, '@');
@@ -217,6 +248,8 @@ static const CycleOps cycle_ops = {
         .on_stored = ops_on_stored,
         .on_trouble = ops_on_trouble,
         .drift = ops_drift,
+        .answer = ops_answer,
+        .page_name = ops_page_name,
 };
 
 /* what happens outside */

@@ -67,6 +67,15 @@ typedef struct FakeChannel {
         size_t n;
 } FakeChannel;
 
+/* What the guest makes of what it is told, by a program of its own. */
+typedef struct FakeReader {
+        bool is_there;
+        bool is_stuck;      /* it has answered once, and does not any more */
+        bool is_guarding;   /* it applies nothing to a clock that somebody has set meanwhile */
+        uint64_t late_usec; /* how long after it was told */
+        int64_t error_ns;   /* of what it applies */
+} FakeReader;
+
 /* A page by the rules for drift(): spans are counted once, whatever is told twice, and by whom. */
 typedef struct FakePage {
         bool is_missing; /* nothing is shared with it */
@@ -76,10 +85,11 @@ typedef struct FakePage {
         int64_t unseen_ns, seen_ns;
         bool has_gap; /* an engine has ended, or lost sight of it, in the midst of something */
         bool is_due;  /* a stop of ours was asked for or carried out that no RAN has been told of */
-        bool has_answered;
+        FakeReader reader;
         struct suspendd_answer answer;
-        uint64_t current_usec; /* the reader has taken note then; 0: it does not */
-        int64_t applies_ns;    /* and moves the clock by that */
+        int64_t taken_ns;  /* of unseen_ns, by the reader */
+        uint64_t due_usec; /* when it has taken note; 0: it has, or never will */
+        unsigned n_sets;   /* set_time acts up to then */
 } FakePage;
 
 struct FakeVm {

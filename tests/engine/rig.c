@@ -113,6 +113,18 @@ static void ops_drift(void *userdata, const struct suspendd_drift *d) {
                 (void) r->plugin->api->drift(r->plugin->instance, d);
 }
 
+static int ops_answer(void *userdata, const Machine *m, struct suspendd_answer *ret) {
+        Rig *r = userdata;
+
+        return r->plugin->api->answer(r->plugin->instance, m->name, m->uuid, ret);
+}
+
+static const char *ops_page_name(void *userdata, const Machine *m) {
+        Rig *r = userdata;
+
+        return r->plugin->api->page_name(r->plugin->instance, m->name, m->uuid);
+}
+
 static void rig_keep_record(Rig *r) {
         json_object *parsed;
 
@@ -128,7 +140,7 @@ static void ops_on_milestone(void *userdata, CycleMilestone milestone, Machine *
         Rig *r = userdata;
 
         r->n_milestones[milestone]++;
-        if (milestone != CYCLE_FINISHED)
+        if (milestone != CYCLE_FINISHED && milestone != CYCLE_AMENDED)
                 return;
         r->finished = r->cycle->report;
         if (r->wants_records && !r->is_dead)
@@ -188,6 +200,8 @@ static const CycleOps rig_ops = {
         .has_ended = ops_has_ended,
         .on_enumerated = ops_on_enumerated,
         .drift = ops_drift,
+        .answer = ops_answer,
+        .page_name = ops_page_name,
 };
 
 /* lifetime */
@@ -415,7 +429,7 @@ static void rig_check_page(Rig *r, const FakeVm *vm) {
 
         if (p->told.phase == SUSPENDD_DRIFT_RUNNING || p->told.phase == SUSPENDD_DRIFT_STOOD)
                 rig_fault(r, "%s: its guest is not told that it runs", vm->name);
-        if (!vm->is_touched && !p->has_gap && p->unseen_ns != fake_vm_lost_ns(vm))
+        if (!vm->is_touched && !p->has_gap && !p->is_missing && p->unseen_ns != fake_vm_lost_ns(vm))
                 rig_fault(r,
                           "%s: its guest was told of %lld ns and lacks %lld ns",
                           vm->name,

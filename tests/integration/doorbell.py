@@ -285,4 +285,3 @@ class Doorbell(SuspenddCase):
         late = socket.socket(socket.AF_UNIX)
         self.addCleanup(late.close)
         self.assertEqual(late.connect_ex(self.path), errno.ECONNREFUSED)
-

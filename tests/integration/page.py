@@ -13,7 +13,7 @@ import struct
 import subprocess
 import unittest
 
-from _bus import SOURCE, wait_for
+from _bus import COMMAND, SOURCE, wait_for
 from _daemon import DAEMON, DaemonCase
 from _suspendd import UNIT, Suspendd, SuspenddCase, start_host
 
@@ -193,6 +193,51 @@ class Lives(PageCase):
             page[:] = b"\xff" * 4096
             self.assertIsNone(self.listed()["answer"])
             self.good("page", "show", "vm")
+
+
+class Cycles(PageCase):
+    """What cycles of the daemon write into a page."""
+
+    machine = "Machine=web"
+
+    def setUp(self):
+        super().setUp()
+        wait_for(lambda: self.json("list"), "a machine")
+        self.good("page", "create", "web")
+
+    def rehearse(self, milliseconds):
+        """A cycle; the page afterwards, and what the history says of the machine."""
+        record = self.json("rehearse", "--for=%dms" % milliseconds)
+        return self.listed("web"), record["machines"][0]
+
+    def test_totals_are_those_of_the_history_and_only_grow(self):
+        first, machine = self.rehearse(50)
+        self.assertEqual((first["cycles"], first["state"], first["seen_ns"] > 0 or first["unseen_ns"] > 0), (1, "settled", True))
+        self.assertGreaterEqual(first["last_unseen_ns"] + first["last_seen_ns"], 50 * 1000000)
+        self.assertLessEqual(first["last_unseen_ns"] + first["last_seen_ns"], machine["stopped_ns"] + 1000000)
+        second, _ = self.rehearse(20)
+        self.assertEqual(second["cycles"], 2)
+        self.assertEqual(second["epoch"], first["epoch"])
+        self.assertEqual(second["unseen_ns"] + second["seen_ns"],
+                         first["unseen_ns"] + first["seen_ns"] + second["last_unseen_ns"] + second["last_seen_ns"])
+        self.assertGreater(second["disruption_marker"], first["disruption_marker"])
+
+    def test_kill_while_machines_stand_never_takes_anything_back(self):
+        with open(self.page("web"), "rb") as f, mmap.mmap(f.fileno(), 4096, prot=mmap.PROT_READ) as page:
+            before, epoch = 0, self.listed("web")["epoch"]
+            for _ in range(5):
+                self.rehearse(5)
+                rehearsal = self.spawn([COMMAND, "rehearse", "--for=10s"], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+                wait_for(lambda: self.json("status")["machines_held"] == 1, "the machine held")
+                self.kill_and_start()
+                rehearsal.wait()
+                wait_for(lambda: self.json("status")["state"] == "idle", "idle")
+                told = self.listed("web")
+                total = told["unseen_ns"] + told["seen_ns"]
+                self.assertEqual(told["epoch"], epoch)
+                self.assertGreater(total, before)
+                self.assertEqual(sum(RECORD.unpack_from(page, 0x800)[7:9]), total)
+                before = total
 
 
 class Written(PageCase):

@@ -210,8 +210,32 @@ static int page_create(Command *c, const char *name) {
         return r == STATUS_OK ? write_tree(c) : r;
 }
 
+static bool is_same(const char *path, const struct stat *was) {
+        struct stat st;
+
+        return lstat(path, &st) >= 0 && st.st_ino == was->st_ino && st.st_dev == was->st_dev;
+}
+
+/*
+ * A file that somebody has open is left to us, for he can have whoever removes it wait, and nothing may
+ * hold up the daemon.
+ */
 static int page_remove(Command *c, const char *name) {
-        return client_call(c->client, NULL, "RemovePage", NULL, "sb", name, (int) c->page.force);
+        _cleanup_json_ JsonObject *pages = NULL;
+        struct stat was = { 0 };
+        const char *path;
+        int r;
+
+        r = list_pages(c, &pages);
+        if (r != STATUS_OK)
+                return r;
+        path = json_text(find_page(pages, name), "path");
+        (void) lstat(path, &was);
+
+        r = client_call(c->client, NULL, "RemovePage", NULL, "sb", name, (int) c->page.force);
+        if (r == STATUS_OK && was.st_ino != 0 && is_same(path, &was) && unlink(path) < 0)
+                return fail(STATUS_FAILURE, "%s: %s", path, strerror(errno));
+        return r;
 }
 
 static int page_list(Command *c) {

@@ -116,6 +116,14 @@ class Command(PageCase):
         self.good("page", "remove", "web", "--force")
         self.assertIsNone(self.listed("web"))
 
+    def test_page_that_a_vmm_has_open_is_removed_and_stays_in_its_memory(self):
+        self.good("page", "create", "vm")
+        with open(self.page(), "r+b") as f, mmap.mmap(f.fileno(), 4096) as page:
+            self.good("page", "remove", "vm")
+            self.assertEqual(page[0x800:0x808], b"SUSPDRFT")
+            self.assertEqual(os.listdir(self.path("run/pages")), [])
+            self.good("page", "create", "vm")
+
     def test_without_the_plugin_it_is_said_how_to_have_it(self):
         self.modules = {"fake": self.modules["fake"]}
         self.configure()

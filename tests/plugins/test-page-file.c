@@ -347,6 +347,7 @@ START_TEST(test_owner_who_holds_the_inode_is_not_waited_for) {
         char folder[] = "/dev/shm/suspendd-test-XXXXXX";
         struct pollfd waits = { .events = POLLIN };
         Writer writer = { 0 };
+        const char *why = "";
         void *memory = NULL;
         DriftAnswer answer;
         pthread_t thread;
@@ -369,6 +370,9 @@ START_TEST(test_owner_who_holds_the_inode_is_not_waited_for) {
         ck_assert_int_eq(waits.revents, POLLIN);
         write_both(1);
         ck_assert_int_eq(page_read_answer(page, &answer), 0);
+        page = page_free(page);
+        ck_assert_int_eq(page_unlink(directory, "vm"), -EBUSY);
+        ck_assert_int_eq(page_open(directory, "vm", scratch_fd, &page, &why), 0);
 
         allowed.range.start = (uintptr_t) memory;
         allowed.range.len = PAGE_SIZE_BYTES;
@@ -380,6 +384,50 @@ START_TEST(test_owner_who_holds_the_inode_is_not_waited_for) {
         (void) close(writer.fd);
         (void) close(waits.fd);
         (void) munmap(memory, PAGE_SIZE_BYTES);
+}
+END_TEST
+
+START_TEST(test_page_that_somebody_has_open_is_not_removed) {
+        int fd = open(scratch_path("vm"), O_RDWR | O_CLOEXEC);
+        void *map;
+
+        page = page_free(page);
+        ck_assert_int_eq(page_unlink(directory, "vm"), -EBUSY);
+        map = mmap(NULL, PAGE_SIZE_BYTES, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+        ck_assert_ptr_ne(map, MAP_FAILED);
+        (void) close(fd);
+        ck_assert_int_eq(page_unlink(directory, "vm"), -EBUSY);
+        ck_assert_int_eq(munmap(map, PAGE_SIZE_BYTES), 0);
+        ck_assert_int_eq(page_unlink(directory, "vm"), 0);
+        ck_assert_int_eq(page_unlink(directory, "vm"), -ENOENT);
+        ck_assert_int_eq(symlink("nowhere", scratch_path("link")), 0);
+        ck_assert_int_eq(page_unlink(directory, "link"), 0);
+        ck_assert_uint_eq(scratch_count(), 0);
+}
+END_TEST
+
+/* Whoever opens it while we have the lease makes the kernel send a signal. */
+START_TEST(test_removing_survives_those_who_open_it_meanwhile) {
+        unsigned n_busy = 0;
+        pid_t pid;
+
+        page = page_free(page);
+        pid = fork();
+        ck_assert_int_ge(pid, 0);
+        if (pid == 0)
+                for (;;)
+                        (void) close(open(scratch_path("vm"), O_RDWR | O_CLOEXEC | O_NONBLOCK));
+        for (unsigned i = 0; i < 5000; i++) {
+                int r = page_unlink(directory, "vm");
+
+                ck_assert(r == 0 || r == -EBUSY || r == -ENOENT);
+                n_busy += r == -EBUSY;
+                if (r == 0)
+                        scratch_write("vm", "page");
+        }
+        ck_assert_int_eq(kill(pid, SIGKILL), 0);
+        ck_assert_int_eq(waitpid(pid, NULL, 0), pid);
+        printf("busy %u times\n", n_busy);
 }
 END_TEST
 
@@ -501,6 +549,8 @@ int main(void) {
         tcase_add_test(tcase, test_truncated_page_is_an_error_and_no_signal);
         tcase_add_test(tcase, test_owner_who_truncates_all_the_time_harms_nobody);
         tcase_add_test(tcase, test_owner_who_holds_the_inode_is_not_waited_for);
+        tcase_add_test(tcase, test_page_that_somebody_has_open_is_not_removed);
+        tcase_add_test(tcase, test_removing_survives_those_who_open_it_meanwhile);
         tcase_add_test(tcase, test_page_that_is_gone_can_be_written);
         tcase_add_test(tcase, test_page_of_an_earlier_life_is_taken_over);
         tcase_add_test(tcase, test_anything_else_is_refused_by_name);

@@ -7,6 +7,7 @@
 #include <signal.h>
 #include <sys/mman.h>
 #include <sys/wait.h>
+#include <sys/xattr.h>
 #include "common/clock-sample.h"
 #include "common/json-bounded.h"
 #include "common/page-layout.h"
@@ -311,8 +312,7 @@ START_TEST(test_vm_of_another_user_is_not_counted_on_the_page) {
 
         if (geteuid() != 0)
                 return;
-        create("vm");
-        pid = fork();
+        pid = fork(); /* before there is a page, which it would have open too */
         ck_assert_int_ge(pid, 0);
         if (pid == 0) {
                 if (setuid(NOBODY) < 0)
@@ -320,6 +320,7 @@ START_TEST(test_vm_of_another_user_is_not_counted_on_the_page) {
                 (void) pause();
                 _exit(0);
         }
+        create("vm");
         ck_assert_int_eq(process_run_string(pid, &run), 0);
         ck_assert_int_eq(process_run_string(getpid(), &own), 0);
         while (true) {
@@ -683,6 +684,40 @@ START_TEST(test_removed_page_leaves_nothing) {
 }
 END_TEST
 
+START_TEST(test_file_that_a_vmm_has_open_stays_and_nothing_else_does) {
+        const char *why = NULL;
+        void *map;
+
+        create("vm");
+        map = page_map("vm");
+        ck_assert_int_eq(store_remove(store, "vm", true, &why), 0);
+        ck_assert_ptr_null(listed("vm"));
+        ck_assert_int_eq(access(page_path("vm"), F_OK), 0);
+        ck_assert_int_eq(access(state_path("vm"), F_OK), -1);
+        ck_assert_int_eq(store_create(store, "vm", NULL, 1, false, &why), -EEXIST);
+        ck_assert_ptr_nonnull(strstr(why, "in its place"));
+        ck_assert_int_eq(munmap(map, PAGE_SIZE_BYTES), 0);
+}
+END_TEST
+
+/* The life that made it ended when the page was there, but its user could not use it yet. */
+START_TEST(test_page_that_was_not_granted_yet_is_granted_by_the_next_life) {
+        const char *why = NULL;
+        struct stat st;
+
+        if (geteuid() != 0)
+                return;
+        ck_assert_int_eq(store_create(store, "vm", "65534", 1, false, &why), 0);
+        end_life();
+        ck_assert_int_eq(removexattr(page_path("vm"), "system.posix_acl_access"), 0);
+        ck_assert_int_eq(chmod(page_path("vm"), 0600), 0);
+        begin_life();
+        assert_trouble("vm", NULL);
+        ck_assert_int_eq(stat(page_path("vm"), &st), 0);
+        ck_assert_uint_eq(st.st_mode, S_IFREG | 0660);
+}
+END_TEST
+
 START_TEST(test_settings_make_what_is_missing_and_errors_are_left_out) {
         static const struct suspendd_setting settings[] = {
                 { "Page", "vm", "x.conf", 1 },
@@ -856,6 +891,8 @@ int main(void) {
         tcase_add_test(tcase, test_only_good_names_are_taken);
         tcase_add_test(tcase, test_owner_is_a_user);
         tcase_add_test(tcase, test_removed_page_leaves_nothing);
+        tcase_add_test(tcase, test_file_that_a_vmm_has_open_stays_and_nothing_else_does);
+        tcase_add_test(tcase, test_page_that_was_not_granted_yet_is_granted_by_the_next_life);
         tcase_add_test(tcase, test_settings_make_what_is_missing_and_errors_are_left_out);
         tcase_add_test(tcase, test_pages_have_a_limit);
         tcase_add_test(tcase, test_answer_is_of_the_last_cycle);

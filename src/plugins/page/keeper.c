@@ -164,18 +164,19 @@ Keeper *keeper_free(Keeper *k) {
         return NULL;
 }
 
-Keeper *keeper_remove(Keeper *k) {
+int keeper_remove(Keeper *k) {
         char socket[sizeof(k->name) + sizeof(".sock")];
+        int r;
 
-        if (!k)
-                return NULL;
         k->doorbell = doorbell_remove(k->doorbell);
         /* A page that cannot be used has none in this life, but had one before. */
         (void) snprintf(socket, sizeof(socket), "%s.sock", k->name);
         (void) unlinkat(k->place->pages, socket, 0);
-        (void) unlinkat(k->place->pages, k->name, 0);
+        k->page = page_free(k->page);
         (void) unlinkat(k->place->states, k->name, 0);
-        return keeper_free(k);
+        r = page_unlink(k->place->pages, k->name);
+        keeper_free(k);
+        return r == -EBUSY ? r : 0;
 }
 
 static int keeper_open_doorbell(Keeper *k) {
@@ -262,8 +263,13 @@ static void keeper_load_page(Keeper *k, bool is_state_lost) {
                         why = "it is lost, and cannot be made again";
                 }
         }
-        if (r >= 0 && is_state_lost)
-                r = page_owner(k->page, &k->state.owner);
+        if (r >= 0)
+                r = is_state_lost ? page_owner(k->page, &k->state.owner)
+                                  : page_grant(k->page, k->state.owner);
+        if (r < 0 && k->page) {
+                k->page = page_free(k->page);
+                why = "it cannot be granted to its owner";
+        }
         if (r >= 0)
                 return;
         keeper_set_trouble(k, why, 0);

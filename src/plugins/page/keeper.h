@@ -57,8 +57,10 @@ int keeper_load(const KeeperPlace *place, const char *name, Keeper **ret);
 /* The daemon's end: all files stay. */
 Keeper *keeper_free(Keeper *k);
 
-/* The page's end: no file stays. */
-Keeper *keeper_remove(Keeper *k);
+/*
+ * The page's end, freed: no file stays. Returns: 0; -EBUSY if the page's own does, for somebody has it open.
+ */
+int keeper_remove(Keeper *k);
 
 DEFINE_CLEANUP(Keeper *, keeper_free);
 

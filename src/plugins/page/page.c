@@ -6,6 +6,8 @@
  * - Not by our own stores: one to a page that its owner has truncated away is a SIGBUS.
  * - Not by pwrite(): it takes the inode's lock, which the owner can hold for as long as he likes, by a
  *   write() of his own whose source is a file on a FUSE mount that never answers.
+ *   Whatever else waits for that lock (rename(), unlink(), a change of mode or ACL) is done while nobody else
+ *   can have the file open.
  * - But by having the kernel copy into our mapping: a pread() of a file of our own (the scratch) with the
  *   mapping as its buffer. Where there is nothing to store to, that fails with EFAULT. What it takes on
  *   the way is the folio's lock at a page fault, under which nobody can be made to wait for a user.
@@ -22,6 +24,7 @@
 #include "plugins/page/page.h"
 #include <errno.h>
 #include <fcntl.h>
+#include <signal.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include "common/grant.h"
@@ -79,7 +82,7 @@ int page_create(int directory, const char *name, int scratch, Page **ret) {
         int r;
 
         hidden_name(hidden, name);
-        (void) unlinkat(directory, hidden, 0); /* from a life that ended in the middle */
+        (void) unlinkat(directory, hidden, 0); /* from a life that ended before it was granted */
         fd = openat(directory,
                     hidden,
                     O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW | O_NOCTTY,
@@ -102,16 +105,53 @@ int page_create(int directory, const char *name, int scratch, Page **ret) {
 
 int page_appear(Page *p, int directory, const char *name, uid_t owner) {
         char hidden[NAME_SIZE];
-        int r = 0;
+        int r;
 
+        /* In this order: rename() and unlink() wait for the lock of an inode that others can use. */
         hidden_name(hidden, name);
-        if (owner != geteuid())
-                r = grant_fd(p->fd, owner);
-        if (r >= 0 && renameat2(directory, hidden, directory, name, RENAME_NOREPLACE) < 0)
+        if (renameat2(directory, hidden, directory, name, RENAME_NOREPLACE) < 0) {
                 r = -errno;
-        if (r < 0)
                 (void) unlinkat(directory, hidden, 0);
+                return r;
+        }
+        r = page_grant(p, owner);
+        if (r < 0)
+                (void) unlinkat(directory, name, 0);
         return r;
+}
+
+int page_grant(Page *p, uid_t owner) {
+        uid_t holder;
+        int r;
+
+        r = page_owner(p, &holder);
+        if (r < 0)
+                return r;
+        /* Setting an ACL waits for that lock as well. */
+        return holder == owner || holder != geteuid() ? 0 : grant_fd(p->fd, owner);
+}
+
+/*
+ * Whether nobody else has it open for writing, so that nobody else can be in a write(): then we get a lease,
+ * and while we have that nobody comes to it. It is our own file, or no lease is had. Whoever opens it
+ * meanwhile is held up, and we are sent a signal, by itself one that kills.
+ */
+static bool is_ours_alone(int fd) {
+        return fcntl(fd, F_SETSIG, SIGURG) >= 0 && fcntl(fd, F_SETLEASE, F_WRLCK) >= 0;
+}
+
+int page_unlink(int directory, const char *name) {
+        _cleanup_close_ int fd = -1;
+        struct stat st;
+
+        if (fstatat(directory, name, &st, AT_SYMLINK_NOFOLLOW) < 0)
+                return -errno;
+        if (S_ISREG(st.st_mode)) {
+                fd = openat(directory, name, O_RDWR | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
+                if (fd < 0 || !is_ours_alone(fd))
+                        return -EBUSY;
+        }
+        return unlinkat(directory, name, 0) < 0 ? -errno : 0;
 }
 
 static int check_file(const struct stat *st, const char **ret_why) {

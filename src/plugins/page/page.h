@@ -28,8 +28,11 @@ typedef struct Page Page;
  */
 int page_create(int directory, const char *name, int scratch, Page **ret);
 
-/* Grants it to @owner (common/grant.h), and gives it its name. Returns: 0; -EEXIST; another errno. */
+/* Gives it its name, and grants it to @owner (common/grant.h). Returns: 0; -EEXIST; another errno. */
 int page_appear(Page *p, int directory, const char *name, uid_t owner);
+
+/* Grants one that nobody has been granted yet, for a life ended in the middle. Returns: 0; a negative errno. */
+int page_grant(Page *p, uid_t owner);
 
 /*
  * Takes over one that is there: a regular file with one name, of a page or more, that its owner alone
@@ -43,6 +46,12 @@ int page_open(int directory, const char *name, int scratch, Page **ret, const ch
 Page *page_free(Page *p);
 
 DEFINE_CLEANUP(Page *, page_free);
+
+/*
+ * Removes the file @name, of which there is no Page. Returns: 0; -EBUSY if somebody else has it open for
+ * writing, and then it stays: unlink() waits for the inode's lock.
+ */
+int page_unlink(int directory, const char *name);
 
 /* Its descriptor, borrowed: open for reading and writing. */
 int page_fd(const Page *p);

@@ -406,8 +406,12 @@ int store_remove(Store *s, const char *name, int force, const char **ret_why) {
                 *ret_why = "a VMM is connected to its doorbell";
                 return -EBUSY;
         }
-        keeper_remove(k);
         s->n_keepers--;
+        if (keeper_remove(k) < 0)
+                LOG(s,
+                    LOG_NOTICE,
+                    "Page %s is removed, but not its file, which somebody has open",
+                    name);
         return 0;
 }
 

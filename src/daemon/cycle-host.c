@@ -66,6 +66,19 @@ static int cycle_reserve_notes(Cycle *c, size_t n) {
         return p->journal ? journal_reserve(p->journal, n) : 0;
 }
 
+/* Of one that was not seen to stand nobody knows since when it does. */
+static void cycle_stand_as_noted(Machine *m, const JournalNote *note) {
+        bool is_seen = note->kind == JOURNAL_NOTE_SUSPENDED;
+
+        m->stand = (MachineStand){
+                .since_boottime_ns = is_seen || note->kind == JOURNAL_NOTE_PAUSED
+                                                     ? note->since_boottime_ns
+                                                     : 0,
+                .is_seen = is_seen,
+                .is_doubtful = note->kind == JOURNAL_NOTE_ASKED,
+        };
+}
+
 int cycle_insert(Cycle *c, Machine *m) {
         const JournalNote *notes;
         size_t n_notes = 0;
@@ -84,7 +97,7 @@ int cycle_insert(Cycle *c, Machine *m) {
                 if (str_equal(notes[i].key, m->key)) {
                         m->noted = notes[i].kind;
                         m->is_from_before = true;
-                        m->report.stand_boottime_ns = notes[i].since_boottime_ns;
+                        cycle_stand_as_noted(m, &notes[i]);
                 }
 
         c->private->slots[m->slot] = m;
@@ -232,6 +245,23 @@ static void host_trouble(const struct suspendd_host *host, const char *text) {
                 c->private->ops->on_trouble(c->private->userdata, plugin);
 }
 
+static int host_keep_fd(const struct suspendd_host *host, const char *name, int fd) {
+        Cycle *c = cycle_of_host(host);
+        const CycleOps *ops = c->private->ops;
+
+        if (!ops->keep_fd)
+                return -EOPNOTSUPP;
+        return ops->keep_fd(c->private->userdata, plugin_of_host(host), name, fd);
+}
+
+static void host_drop_fd(const struct suspendd_host *host, const char *name) {
+        Cycle *c = cycle_of_host(host);
+        const CycleOps *ops = c->private->ops;
+
+        if (ops->drop_fd)
+                ops->drop_fd(c->private->userdata, plugin_of_host(host), name);
+}
+
 static void host_log(
                 const struct suspendd_host *host,
                 int level,
@@ -269,6 +299,8 @@ struct suspendd_host cycle_host(void) {
                 .done_time = host_done_time,
                 .stored = host_stored,
                 .trouble = host_trouble,
+                .keep_fd = host_keep_fd,
+                .drop_fd = host_drop_fd,
                 .log = host_log,
         };
 }

@@ -81,7 +81,7 @@ static void ops_on_milestone(void *userdata, CycleMilestone milestone, Machine *
 
         bus_api_milestone(m->bus_api, milestone, machine);
         manager_log_milestone(m, milestone);
-        if (milestone == CYCLE_FINISHED)
+        if (milestone == CYCLE_FINISHED || milestone == CYCLE_AMENDED)
                 manager_keep_record(m);
         if (!cycle_is_urgent(m->cycle))
                 manager_chores(m);
@@ -136,6 +136,18 @@ static void ops_on_distrust(void *userdata, Machine *machine) {
         (void) runtime_state_set_distrust(m->runtime_state, machine->key, machine->distrust);
 }
 
+static int ops_keep_fd(void *userdata, const Plugin *p, const char *name, int fd) {
+        Manager *m = userdata;
+
+        return fd_store_keep(m->private->fd_store, p->api->name, name, fd);
+}
+
+static void ops_drop_fd(void *userdata, const Plugin *p, const char *name) {
+        Manager *m = userdata;
+
+        fd_store_drop(m->private->fd_store, p->api->name, name);
+}
+
 static void ops_on_enumerated(void *userdata) {
         Manager *m = userdata;
 
@@ -163,6 +175,55 @@ static void ops_on_trouble(void *userdata, const Plugin *p) {
                 (void) log_full(&fields, LOG_NOTICE, 0, "%s: the trouble is over", p->api->name);
         bus_api_manager_changed(m->bus_api, "Troubles");
         manager_chores(m);
+}
+
+static void ops_drift(void *userdata, const struct suspendd_drift *drift) {
+        Manager *m = userdata;
+        int r;
+
+        LIST_FOREACH(i, &m->plugins) {
+                const Plugin *p = LIST_ENTRY(i, Plugin, plugins);
+                LogFields fields = { .machine = drift->name, .plugin = p->api->name };
+
+                r = p->api->drift ? p->api->drift(p->instance, drift) : 0;
+                if (r < 0)
+                        log_with(&fields,
+                                 LOG_WARNING,
+                                 r,
+                                 "Cannot tell %s of its drift",
+                                 drift->name);
+        }
+}
+
+static int ops_answer(void *userdata, const Machine *machine, struct suspendd_answer *ret) {
+        Manager *m = userdata;
+
+        LIST_FOREACH(i, &m->plugins) {
+                const Plugin *p = LIST_ENTRY(i, Plugin, plugins);
+
+                *ret = (struct suspendd_answer){ .size = sizeof(*ret) };
+                if (p->api->answer &&
+                    p->api->answer(p->instance, machine->name, machine->uuid, ret) > 0)
+                        return 1;
+        }
+        return 0;
+}
+
+static const char *ops_page_name(void *userdata, const Machine *machine) {
+        Manager *m = userdata;
+
+        LIST_FOREACH(i, &m->plugins) {
+                const Plugin *p = LIST_ENTRY(i, Plugin, plugins);
+                const char *name = p->api->page_name ? p->api->page_name(
+                                                                       p->instance,
+                                                                       machine->name,
+                                                                       machine->uuid)
+                                                     : NULL;
+
+                if (name)
+                        return name;
+        }
+        return NULL;
 }
 
 /* A key is "PLUGIN:WHO@RUN"; of one that was too long the run is not known, and nothing certain. */
@@ -195,9 +256,14 @@ static const CycleOps cycle_ops = {
         .fill_policy = ops_fill_policy,
         .on_distrust = ops_on_distrust,
         .has_ended = ops_has_ended,
+        .keep_fd = ops_keep_fd,
+        .drop_fd = ops_drop_fd,
         .on_enumerated = ops_on_enumerated,
         .on_stored = ops_on_stored,
         .on_trouble = ops_on_trouble,
+        .drift = ops_drift,
+        .answer = ops_answer,
+        .page_name = ops_page_name,
 };
 
 /* what happens outside */
@@ -578,6 +644,28 @@ static void manager_register_again(Manager *m, Plugin *p) {
         }
 }
 
+static void on_fd_restored(void *userdata, const char *name, int fd) {
+        const Plugin *p = userdata;
+
+        p->api->restore_fd(p->instance, name, fd);
+}
+
+/* What no plugin takes, nobody answers to any more: whoever waits for it shall see that. */
+static void manager_restore_fds(Manager *m) {
+        FdStore *store = m->private->fd_store;
+        size_t n;
+
+        LIST_FOREACH(i, &m->plugins) {
+                Plugin *p = LIST_ENTRY(i, Plugin, plugins);
+
+                if (p->api->restore_fd)
+                        fd_store_hand_out(store, p->api->name, on_fd_restored, p);
+        }
+        n = fd_store_settle(store);
+        if (n > 0)
+                log_notice("%zu descriptors of an earlier life are wanted by no plugin", n);
+}
+
 static void manager_load_plugins(Manager *m) {
         struct suspendd_host host = cycle_host();
         Plugin *p;
@@ -586,8 +674,10 @@ static void manager_load_plugins(Manager *m) {
         for (char **name = m->config->plugins; name && *name; name++)
                 if (plugin_load(m->options.plugin_dir, *name, &host, m->cycle, &p) >= 0) {
                         list_append(&m->plugins, &p->plugins);
+                        m->cycle->has_drift |= p->api->drift != NULL;
                         manager_register_again(m, p);
                 }
+        manager_restore_fds(m);
         manager_apply_config(m);
         ops_on_enumerated(m);
 }
@@ -605,6 +695,9 @@ int manager_new(const ManagerOptions *options, Manager **ret) {
         if (!m->private)
                 return log_oom();
 
+        r = fd_store_new(&m->private->fd_store);
+        if (r < 0)
+                return log_oom();
         r = manager_start_loop(m);
         if (r < 0)
                 return log_error_errno(r, "Cannot set up the event loop");
@@ -671,6 +764,7 @@ Manager *manager_free(Manager *m) {
                 for (size_t i = 0; i < ARRAY_LEN(m->private->signals); i++)
                         sd_event_source_disable_unref(m->private->signals[i]);
                 free(m->private->blocked_why);
+                fd_store_free(m->private->fd_store);
         }
         history_free(m->history);
         runtime_state_free(m->runtime_state);

@@ -89,11 +89,11 @@ CorrectionNext correction_on_reader(
 
 /* its agent */
 
-/* Where it was set before, by what it missed the mark tells how long the way is. */
+/* One that misses the mark once may have been held up; one that does so twice has a longer way. */
 static int64_t next_lead_ns(const Correction *c, int64_t off_ns) {
         int64_t lead_ns = c->best_uncertainty_ns + (c->is_ahead_known ? c->ahead_ns : 0);
 
-        if (!c->is_set || magnitude(off_ns) > WAY_MAX_NS)
+        if (!c->is_set || c->report.tries < 2 || magnitude(off_ns) > WAY_MAX_NS)
                 return lead_ns;
         return MAX(MIN(c->lead_ns - off_ns, lead_ns + WAY_MAX_NS), lead_ns - WAY_MAX_NS);
 }
@@ -152,6 +152,7 @@ static CorrectionNext judge(Correction *c, const Policy *policy, uint64_t now_us
                 return finish(c, CORRECTION_REFUSED);
         if (c->report.tries >= CORRECTION_TRIES_MAX)
                 return finish(c, CORRECTION_GAVE_UP);
+        c->report.set_after_usec = now_usec - c->began_usec;
         return set(c, off);
 }
 

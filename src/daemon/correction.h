@@ -55,6 +55,7 @@ typedef struct CorrectionReport {
         int64_t before_ns, before_uncertainty_ns; /* first reading after the wake */
         int64_t after_ns, after_uncertainty_ns;   /* residual: last reading */
         unsigned tries;                           /* how often it was set */
+        uint64_t set_after_usec; /* when it was last set that far off; from the beginning, when it ran again */
         CorrectionRepairer repaired_by;
 } CorrectionReport;
 
@@ -109,8 +110,8 @@ CorrectionNext correction_on_set(Correction *c, int result, uint64_t now_usec);
 uint64_t correction_pause_usec(const Correction *c);
 
 /*
- * What to set the clock ahead of now by: half the best round trip, and what it shall be ahead; once it has been
- * set, what that was off by is made up for.
+ * What to set the clock ahead of now by: half the best round trip, and what it shall be ahead; once it was
+ * set and missed the mark twice, what it missed it by is made up for.
  */
 int64_t correction_lead_ns(const Correction *c);
 

@@ -46,6 +46,7 @@ static JsonObject *record_time(const CorrectionReport *t) {
         put_int_if(o, "after_ns", t->is_after_known, t->after_ns);
         put_int_if(o, "after_uncertainty_ns", t->is_after_known, t->after_uncertainty_ns);
         put_uint(o, "tries", t->tries);
+        put_int_if(o, "set_after_usec", t->tries > 0, (int64_t) t->set_after_usec);
         return o;
 }
 

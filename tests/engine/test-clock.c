@@ -173,18 +173,35 @@ START_TEST(test_way_to_the_guest_is_learned) {
         sleep_and_wake();
         ck_assert_int_eq(report()->verdict, CORRECTION_SET);
         ck_assert_int_eq(report()->repaired_by, CORRECTION_BY_AGENT);
-        ck_assert_uint_eq(report()->tries, 2);
+        ck_assert_uint_eq(report()->tries, 3);
         ck_assert_int_eq(fake_vm_clock_offset_ns(vm), 0);
 }
 END_TEST
 
-/* Half the way wrong by less than the threshold: one more try, and no more. */
+/* Held up by less than the threshold: one more try, and no more. */
 START_TEST(test_set_clock_is_refined_once) {
-        vm->set_error_ns = MS(1);
-        sleep_and_wake();
+        vm->set_error_ns = -MS(1);
+        rig_sleep(&r);
+        rig_pass(&r, 1 * USEC_PER_SEC);
+        rig_wake(&r, HOUR_USEC);
+        while (vm->n_acts[SUSPENDD_ACT_SET_TIME] < 2)
+                ck_assert(rig_next(&r));
+        vm->set_error_ns = 0;
+        rig_pass(&r, 60 * USEC_PER_SEC);
         ck_assert_int_eq(report()->verdict, CORRECTION_SET);
         ck_assert_uint_eq(report()->tries, 2);
         ck_assert_int_eq(fake_vm_clock_offset_ns(vm), 0);
+        ck_assert_uint_eq(
+                        report()->set_after_usec,
+                        MSEC(20)); /* right by then, if not to the last bit */
+
+        vm->set_error_ns = -MS(1);
+        sleep_and_wake();
+        ck_assert_int_eq(report()->verdict, CORRECTION_SET);
+        ck_assert_uint_eq(report()->tries, 2);
+        ck_assert_int_eq(fake_vm_clock_offset_ns(vm), -MS(1));
+
+        vm->set_error_ns = MS(1);
         /* Not where that would be a step backwards that is not allowed. */
         policy()->backward_max_ns = 0;
         sleep_and_wake();

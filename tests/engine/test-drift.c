@@ -163,6 +163,67 @@ START_TEST(test_machine_that_ran_meanwhile_is_told_to_look) {
         rig_pass(&r, MSEC(100));
         ck_assert_int_eq(vm->page.told.phase, SUSPENDD_DRIFT_LOOK);
         ck_assert_int_eq(vm->page.unseen_ns, HOUR_NS + MS(480));
+
+        stop();
+        rig_wake(&r, HOUR_USEC);
+        rig_pass(&r, 1 * USEC_PER_SEC);
+        ck_assert_int_eq(vm->page.unseen_ns, fake_vm_lost_ns(vm) - MS(20));
+}
+END_TEST
+
+/* Its next life sees a pause, and knows of a suspend that was asked for and never seen. */
+START_TEST(test_what_may_be_beneath_a_pause_is_not_told_before_it_runs) {
+        again(MODE_AUTO);
+        vm->answers[SUSPENDD_ACT_SUSPEND] = FAKE_LATE;
+        vm->late_usec = MSEC(200);
+        rig_sleep(&r);
+        rig_pass(&r, MSEC(50));
+        rig_crash(&r);
+        rig_pass(&r, MSEC(500));
+        ck_assert_int_eq(fake_vm_state(vm), SUSPENDD_STATE_SUSPENDED);
+        ck_assert(fake_vm_user_pause(vm));
+        rig_start(&r);
+        rig_wake(&r, HOUR_USEC);
+        rig_pass(&r, 1 * USEC_PER_SEC);
+        ck_assert_int_eq(fake_vm_state(vm), SUSPENDD_STATE_RUNNING);
+        ck_assert_int_ge(vm->page.seen_ns, HOUR_NS);
+        ck_assert_int_eq(vm->page.unseen_ns, 0);
+}
+END_TEST
+
+/* On its way back when the host sleeps again: what the next life finds is not the same stand. */
+START_TEST(test_next_life_does_not_trust_a_stand_that_may_have_ended) {
+        vm->late_usec = 3 * USEC_PER_SEC;
+        stop();
+        vm->answers[SUSPENDD_ACT_RESUME] = vm->answers[SUSPENDD_ACT_PAUSE] = FAKE_LATE;
+        rig_wake(&r, HOUR_USEC);
+        rig_pass(&r, MSEC(100));
+        rig_sleep(&r);
+        rig_pass(&r, MSEC(100));
+        rig_crash(&r);
+        rig_pass(&r, 10 * USEC_PER_SEC);
+        ck_assert_int_eq(fake_vm_state(vm), SUSPENDD_STATE_PAUSED);
+        rig_start(&r);
+        rig_wake(&r, HOUR_USEC);
+        rig_pass(&r, 10 * USEC_PER_SEC);
+        ck_assert_int_eq(fake_vm_state(vm), SUSPENDD_STATE_RUNNING);
+        ck_assert_int_ge(vm->page.unseen_ns, HOUR_NS);
+        ck_assert_int_le(vm->page.unseen_ns, fake_vm_lost_ns(vm));
+}
+END_TEST
+
+/* It is not ours any more; that it was is told, and that it runs is not. */
+START_TEST(test_machine_that_another_reason_keeps_is_told_until_then) {
+        stop();
+        rig_pass(&r, MSEC(500));
+        vm->world->host->machine_state(vm->machine, SUSPENDD_STATE_OTHER, "io-error", 0);
+        ck_assert_int_eq(vm->page.told.phase, SUSPENDD_DRIFT_RUNNING);
+        ck_assert_int_eq(vm->page.unseen_ns, MS(980));
+        ck_assert_int_eq(report()->unseen_ns, MS(980));
+        rig_wake(&r, HOUR_USEC);
+        rig_pass(&r, 1 * USEC_PER_SEC);
+        ck_assert_int_eq(vm->page.unseen_ns, MS(980));
+        ck_assert(fake_vm_user_resume(vm));
 }
 END_TEST
 
@@ -294,6 +355,17 @@ START_TEST(test_machine_that_never_stood_is_told_to_look) {
 }
 END_TEST
 
+START_TEST(test_machine_that_was_still_asked_is_told_to_look) {
+        again(MODE_AUTO);
+        vm->answers[SUSPENDD_ACT_SUSPEND] = FAKE_NEVER;
+        rig_sleep(&r);
+        rig_pass(&r, MSEC(100));
+        ck_assert_int_eq(vm->page.told.phase, SUSPENDD_DRIFT_STOPPING);
+        rig_wake(&r, 0);
+        ck_assert_int_eq(vm->page.told.phase, SUSPENDD_DRIFT_LOOK);
+}
+END_TEST
+
 START_TEST(test_sleep_that_nobody_announced_is_looked_at) {
         rig_jump(&r, 600 * USEC_PER_SEC, 0);
         ck_assert_int_eq(vm->page.told.phase, SUSPENDD_DRIFT_LOOK);
@@ -338,6 +410,9 @@ static void add(TCase *t) {
         tcase_add_test(t, test_suspend_beneath_a_pause_is_known_by_the_next_life);
         tcase_add_test(t, test_next_life_tells_from_the_stand_and_before_it_runs);
         tcase_add_test(t, test_machine_that_ran_meanwhile_is_told_to_look);
+        tcase_add_test(t, test_what_may_be_beneath_a_pause_is_not_told_before_it_runs);
+        tcase_add_test(t, test_next_life_does_not_trust_a_stand_that_may_have_ended);
+        tcase_add_test(t, test_machine_that_another_reason_keeps_is_told_until_then);
         tcase_add_test(t, test_retry_tells_no_more_than_is_known);
         tcase_add_test(t, test_retry_after_a_refusal_tells_all);
         tcase_add_test(t, test_machine_that_woke_early_has_both);
@@ -346,6 +421,7 @@ static void add(TCase *t) {
         tcase_add_test(t, test_span_over_two_cycles_is_counted_once);
         tcase_add_test(t, test_machine_that_is_left_alone_is_told_to_look);
         tcase_add_test(t, test_machine_that_never_stood_is_told_to_look);
+        tcase_add_test(t, test_machine_that_was_still_asked_is_told_to_look);
         tcase_add_test(t, test_sleep_that_nobody_announced_is_looked_at);
         tcase_add_test(t, test_step_of_the_host_clock_is_looked_at);
         tcase_add_test(t, test_without_a_plugin_for_it_nothing_is_told_and_all_is_counted);

@@ -320,6 +320,10 @@ class Host:
     sleep_clock = "/run/lab/sleepclock.so"
     sleep_clock_environment = {"LD_PRELOAD": sleep_clock, "ASAN_OPTIONS": "verify_asan_link_order=0"}
 
+    def step_clock(self, seconds):
+        """Sets CLOCK_REALTIME, as those see it that have the library."""
+        self.run("/run/lab/sleepclock", "step", str(int(seconds * 1e9)))
+
     def set_sleep(self, how):
         """What the next sleeps do: seconds, "hold" (until wake()) or "fail"."""
         self.write("/run/lab/sleep.new", "%s\n" % how)

@@ -180,9 +180,10 @@ static void start_kvm_clock(void) {
         cpuid(KVM_SIGNATURE + 1, r);
         if (!(r[0] & KVM_FEATURE_CLOCK))
                 return;
-        __asm__ volatile("wrmsr" ::"c"(MSR_KVM_SYSTEM_TIME),
-                         "a"((uint32_t) (uintptr_t) &kvm_clock | 1),
-                         "d"(0));
+        __asm__ volatile(
+                        "wrmsr" ::"c"(MSR_KVM_SYSTEM_TIME),
+                        "a"((uint32_t) (uintptr_t) &kvm_clock | 1),
+                        "d"(0));
 }
 
 /* clocks */
@@ -211,8 +212,7 @@ static void utc_of_page(uint64_t *ret_tsc, uint64_t *ret_sec, uint64_t *ret_frac
         *ret_tsc = tsc = read_tsc();
         multiply(tsc - clock.counter_value, clock.counter_period_frac_sec, &high, &low);
         if (clock.counter_period_shift > 0) {
-                low = low >> clock.counter_period_shift |
-                      high << (64 - clock.counter_period_shift);
+                low = low >> clock.counter_period_shift | high << (64 - clock.counter_period_shift);
                 high >>= clock.counter_period_shift;
         }
         *ret_frac_sec = clock.time_frac_sec + low;

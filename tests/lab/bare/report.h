@@ -25,7 +25,7 @@ typedef struct Report {
         uint64_t tsc_after;
         uint64_t utc_sec; /* by page and TSC; 0 where no time is claimed */
         uint64_t utc_frac_sec;
-        uint64_t kvm_clock_ns; /* 0 without */
+        uint64_t kvm_clock_ns;      /* 0 without */
         uint64_t changed_unseen_ns; /* the totals that the last change brought, */
         uint32_t changed_at;        /* the sample that found them, */
         uint32_t changed_pm_timer;  /* its timer */

@@ -197,26 +197,54 @@ static void multiply(uint64_t a, uint64_t b, uint64_t *ret_high, uint64_t *ret_l
         *ret_high = a1 * b1 + (middle >> 32) + (other >> 32);
 }
 
-/* VMClock's rule: the reference time, and the period times the ticks since. */
-static void utc_of_page(uint64_t *ret_tsc, uint64_t *ret_sec, uint64_t *ret_frac_sec) {
-        VmclockPage clock;
-        uint64_t high, low, tsc;
+typedef struct Stamp {
+        uint64_t tsc, tsc_after;
+} Stamp;
 
-        *ret_sec = *ret_frac_sec = 0;
-        *ret_tsc = tsc = read_tsc();
-        if (page_read_vmclock(page, &clock) != PAGE_OK || clock.counter_id != VMCLOCK_COUNTER_TSC ||
-            (clock.clock_status != VMCLOCK_STATUS_SYNCHRONIZED &&
-             clock.clock_status != VMCLOCK_STATUS_FREERUNNING))
-                return;
-        /* The counter may have been read before the reference time, which was written since. */
-        *ret_tsc = tsc = read_tsc();
-        multiply(tsc - clock.counter_value, clock.counter_period_frac_sec, &high, &low);
-        if (clock.counter_period_shift > 0) {
-                low = low >> clock.counter_period_shift | high << (64 - clock.counter_period_shift);
-                high >>= clock.counter_period_shift;
+/*
+ * Reads the TSC and says so, in as few instructions as can be: each takes a microsecond where KVM has to
+ * emulate them. So the host can tell when that was.
+ */
+static Stamp take_stamp(uint32_t number) {
+        uint32_t low, high, low_after, high_after;
+
+        __asm__ volatile("rdtsc\n\t"
+                         "movl %5, %0\n\t"
+                         "movl %%eax, %1\n\t"
+                         "movl %%edx, %2\n\t"
+                         "rdtsc"
+                         : "=m"(report->stamped),
+                           "=&r"(low),
+                           "=&r"(high),
+                           "=&a"(low_after),
+                           "=&d"(high_after)
+                         : "r"(number)
+                         : "memory");
+        return (Stamp){
+                .tsc = (uint64_t) high << 32 | low,
+                .tsc_after = (uint64_t) high_after << 32 | low_after,
+        };
+}
+
+static int claims_time(const VmclockPage *clock) {
+        return clock->counter_id == VMCLOCK_COUNTER_TSC &&
+               (clock->clock_status == VMCLOCK_STATUS_SYNCHRONIZED ||
+                clock->clock_status == VMCLOCK_STATUS_FREERUNNING);
+}
+
+/* VMClock's rule: the reference time, and the period times the ticks since. */
+static void utc_of_page(
+                const VmclockPage *clock, uint64_t tsc, uint64_t *ret_sec, uint64_t *ret_frac_sec) {
+        uint64_t high, low;
+
+        multiply(tsc - clock->counter_value, clock->counter_period_frac_sec, &high, &low);
+        if (clock->counter_period_shift > 0) {
+                low = low >> clock->counter_period_shift |
+                      high << (64 - clock->counter_period_shift);
+                high >>= clock->counter_period_shift;
         }
-        *ret_frac_sec = clock.time_frac_sec + low;
-        *ret_sec = clock.time_sec + high + (*ret_frac_sec < low);
+        *ret_frac_sec = clock->time_frac_sec + low;
+        *ret_sec = clock->time_sec + high + (*ret_frac_sec < low);
 }
 
 static uint64_t read_kvm_clock(void) {
@@ -262,11 +290,25 @@ static void note_change(const DriftRecord *record, uint32_t timer, uint32_t numb
         answer(record);
 }
 
-/* The record first, for nothing is to come between a stop and it; the clock last. */
+/* The page is read first, then the counter: what is computed is later than the reference time. */
+static void sample_clock(uint32_t number) {
+        VmclockPage clock;
+        uint64_t sec = 0, frac_sec = 0;
+        PageError r = page_read_vmclock(page, &clock);
+        Stamp stamp = take_stamp(number);
+
+        if (r == PAGE_OK && claims_time(&clock))
+                utc_of_page(&clock, stamp.tsc, &sec, &frac_sec);
+        report->tsc = stamp.tsc;
+        report->tsc_after = stamp.tsc_after;
+        report->utc_sec = sec;
+        report->utc_frac_sec = frac_sec;
+}
+
+/* The record before all else, for nothing is to come between a stop and it. */
 static void take_sample(uint32_t number) {
         DriftRecord record;
         uint32_t timer;
-        uint64_t kvm_clock_ns, tsc, sec, frac_sec;
 
         __atomic_store_n(&report->begun, number, __ATOMIC_SEQ_CST);
         if (page_read_drift(page, &record) != PAGE_OK) {
@@ -274,19 +316,13 @@ static void take_sample(uint32_t number) {
                 return;
         }
         timer = pm_timer();
-        kvm_clock_ns = read_kvm_clock();
         note_change(&record, timer, number);
         report->unseen_ns = record.unseen_ns;
         report->publishings = record.publishings;
         report->pm_timer = timer;
-        report->kvm_clock_ns = kvm_clock_ns;
-        report->tsc_before = report->tsc;
-        utc_of_page(&tsc, &sec, &frac_sec);
-        report->tsc = tsc;
-        report->utc_sec = sec;
-        report->utc_frac_sec = frac_sec;
+        report->kvm_clock_ns = read_kvm_clock();
+        sample_clock(number);
         __atomic_store_n(&report->done, number, __ATOMIC_SEQ_CST);
-        report->tsc_after = read_tsc();
 }
 
 static void print_sample(void) {

@@ -6,7 +6,7 @@
  *
  * What the bare-metal guest tells of its samples, in a second shared memory: nothing of it is a part
  * of the drift page. The guest alone writes; whoever reads looks at the numbers before and after.
- * bare.py knows the same layout.
+ * tests/lab/bareguest.py knows the same layout.
  */
 
 #include <stdint.h>
@@ -20,10 +20,9 @@ typedef struct Report {
         uint32_t pm_timer;
         uint64_t unseen_ns; /* the record's, as this sample found them */
         uint64_t publishings;
-        uint64_t tsc;        /* at which the clock was computed */
-        uint64_t tsc_before; /* the one it was handed over at, of the sample before */
-        uint64_t tsc_after;
-        uint64_t utc_sec; /* by page and TSC; 0 where no time is claimed */
+        uint64_t tsc; /* for which the clock was computed; read just before stamped was written */
+        uint64_t tsc_after; /* and just after that */
+        uint64_t utc_sec;   /* by page and TSC; 0 where no time is claimed */
         uint64_t utc_frac_sec;
         uint64_t kvm_clock_ns;      /* 0 without */
         uint64_t changed_unseen_ns; /* the totals that the last change brought, */
@@ -31,4 +30,5 @@ typedef struct Report {
         uint32_t changed_pm_timer;  /* its timer */
         uint32_t before_pm_timer;   /* and that of the sample before */
         uint32_t n_bad;             /* records that could not be read */
+        uint32_t stamped;           /* the number of the sample whose TSC is being read */
 } Report;

@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""A guest without an operating system (bare/guest.c) that does nothing but read its drift page, and the program
-that publishes on that page as the daemon does (bare/host.c)."""
+"""A guest without an operating system (bare/guest.c) that does nothing but read its drift page, and a program around the
+page plugin that tells it things (bare/host.c)."""
 
+import json
 import mmap
 import os
 import shutil
@@ -47,18 +48,23 @@ class BareGuest:
     """One such guest and its host.
 
     accel   "tcg" or "kvm"
-    debugfs where the host's program finds KVM's part of debugfs
+    debugfs whether the host sees debugfs, in a mount namespace of its own: the machine's may be missing, and is not the
+            test's to make
     """
 
-    def __init__(self, scratch, accel, debugfs="/nowhere"):
+    def __init__(self, scratch, accel, debugfs=False):
         if not shutil.which(BINARY):
             raise LabUnavailable("no " + BINARY)
         if not os.path.exists(GUEST):
             raise LabUnavailable("no bare-metal guest: gcc cannot build for 32-bit x86 here (-m32 -ffreestanding)")
         self.accel, self.debugfs = accel, debugfs
         self.folder = scratch.sub("bare")
-        self.unseen_ns = 0
         self.process = self.host = self.monitor = self.report = self.words = None
+
+    @property
+    def page(self):
+        """The page's file."""
+        return self.path("pages/bare")
 
     def path(self, name):
         """The path of a file of it."""
@@ -72,17 +78,14 @@ class BareGuest:
                 "-accel", self.accel, "-cpu", "qemu64,+kvmclock,+invtsc" if self.accel == "kvm" else "qemu64",
                 "-kernel", GUEST, "-debugcon", "file:" + self.path("console"),
                 "-qmp", "unix:%s,server=on,wait=off" % self.path("qmp")]
-        for name in ("page", "report"):
-            args += ["-object", "memory-backend-file,id=%s,mem-path=%s,size=%d,share=on" % (name, self.path(name), PAGE_SIZE),
+        for name, file in (("page", self.page), ("report", self.path("report"))):
+            args += ["-object", "memory-backend-file,id=%s,mem-path=%s,size=%d,share=on" % (name, file, PAGE_SIZE),
                      "-device", "ivshmem-plain,memdev=" + name]
         return args
 
     def start(self, timeout=20):
         """Starts both; the guest has taken its first samples when this returns."""
-        self.host = subprocess.Popen([HOST, self.folder, "page", self.debugfs], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
-                                     text=True)
-        if self.host.stdout.readline() != "ready\n":
-            raise LabError("bare-host has not started")
+        self._start_host()
         with open(self.path("report"), "w+b") as f:
             f.truncate(PAGE_SIZE)
             self.report = mmap.mmap(f.fileno(), PAGE_SIZE)
@@ -95,6 +98,18 @@ class BareGuest:
             self._fail_at_start()
         wait_for(self._runs, timeout, "samples of the bare-metal guest")
         return self
+
+    def _start_host(self):
+        command = [HOST, self.folder]
+        if self.debugfs:
+            command = ["unshare", "--mount", "--propagation", "private", "sh", "-c",
+                       'mount -t debugfs none /sys/kernel/debug && exec "$@"', "sh"] + command
+        with open(self.path("host.log"), "wb") as log:
+            self.host = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=log, text=True)
+        if self.host.stdout.readline() != "ready\n":
+            self.host.wait(10)
+            with open(self.path("host.log"), errors="replace") as log:
+                raise (LabUnavailable if self.debugfs else LabError)("no host for the page: " + log.read().strip())
 
     def _fail_at_start(self):
         kind = LabUnavailable if self.accel == "kvm" else LabError
@@ -145,15 +160,14 @@ class BareGuest:
         with open("/proc/%d/stat" % self.process.pid) as f:
             return "%d.%s" % (self.process.pid, f.read().rsplit(")", 1)[1].split()[19])
 
-    def publish(self, phase, more_unseen_ns=0):
-        """Publishes. None if the page claims time now, else the reason why not."""
-        self.unseen_ns += more_unseen_ns
-        self.host.stdin.write("%s %d %s\n" % (phase, self.unseen_ns, self.run))
+    def tell(self, phase):
+        """Has the plugin told that the machine is "stopping", "stood", "running", "ran", "met". What it says of its page then."""
+        self.host.stdin.write("%s %s\n" % (phase, self.run))
         self.host.stdin.flush()
-        answer = self.host.stdout.readline().rstrip("\n")
+        answer = self.host.stdout.readline()
         if not answer:
             raise LabError("bare-host has ended")
-        return None if answer[0] == "1" else answer[2:]
+        return json.loads(answer)[0]
 
     # the guest
 

@@ -164,7 +164,7 @@ START_TEST(test_new_page_is_a_page) {
         ck_assert_uint_eq(record.flags, 0);
         ck_assert_uint_eq(record.publishings, 1);
         ck_assert_uint_eq(clock.counter_id, VMCLOCK_COUNTER_INVALID);
-        ck_assert_uint_eq(clock.clock_status, VMCLOCK_STATUS_UNKNOWN);
+        ck_assert_uint_eq(clock.clock_status, VMCLOCK_STATUS_UNRELIABLE);
         ck_assert_uint_eq(clock.size, PAGE_SIZE_BYTES);
         ck_assert_uint_eq(clock.flags, 0);
         ck_assert_int_eq(stat(scratch_path("pages"), &st), 0);

@@ -7,7 +7,7 @@
 #include "plugins/page/host-counter.h"
 #include "plugins/page/vmclock-time.h"
 
-#define REFRESH_MIN_USEC (16 * USEC_PER_SEC)
+#define REFRESH_MIN_USEC (2 * USEC_PER_SEC)
 #define REFRESH_MAX_USEC (1024 * USEC_PER_SEC)
 /* A guest shall agree with its host to 50 µs. */
 #define FORETOLD_WELL_NS INT64_C(10000)
@@ -19,6 +19,7 @@ struct HostTime {
         CounterSample now;
         HostSync sync;
         const char *why_not; /* static; NULL if time can be claimed at all */
+        bool is_measuring;   /* and that will be over in a moment */
         uint64_t refresh_usec;
 };
 
@@ -71,7 +72,7 @@ static void adapt_refresh(HostTime *h) {
                 return;
         off_ns = foretold_badly_by_ns(c, &h->now);
         if (off_ns > FORETOLD_BADLY_NS)
-                h->refresh_usec = REFRESH_MIN_USEC;
+                h->refresh_usec = MAX(h->refresh_usec / 4, REFRESH_MIN_USEC);
         else if (off_ns < FORETOLD_WELL_NS &&
                  span_ns / NSEC_PER_USEC >= (int64_t) h->refresh_usec / 2)
                 h->refresh_usec = MIN(h->refresh_usec * 2, REFRESH_MAX_USEC);
@@ -88,6 +89,7 @@ void host_time_look(HostTime *h) {
 
 void host_time_note(HostTime *h, const CounterSample *now) {
         h->why_not = NULL;
+        h->is_measuring = false;
         h->now = *now;
         if (!host_counter_is_clocksource(h->sys)) {
                 h->why_not = "the host's clock is not made from its TSC";
@@ -96,10 +98,12 @@ void host_time_note(HostTime *h, const CounterSample *now) {
         adapt_refresh(h);
         host_counter_note(&h->counter, &h->now);
         host_sync_read(&h->sync);
-        if (h->counter.rate.ticks == 0)
-                h->why_not = "the rate of the host's TSC has not been measured yet";
-        else if (!kvm_clock_knows_our_pids(h->proc))
+        if (!kvm_clock_knows_our_pids(h->proc)) {
                 h->why_not = "KVM's PIDs are not those of this PID namespace";
+        } else if (h->counter.rate.ticks == 0) {
+                h->why_not = "the rate of the host's TSC has not been measured yet";
+                h->is_measuring = true;
+        }
 }
 
 uint64_t host_time_refresh_usec(const HostTime *h) {
@@ -131,19 +135,24 @@ static bool is_outdated(const HostTime *h, const GuestTime *g, const KvmClock *s
 static bool learn(HostTime *h, GuestTime *g, const char *run, const char **ret_why) {
         pid_t pid = pid_of_run(run);
         KvmClock seen;
+        int r;
 
         if (pid < 0) {
                 *ret_why = "its VMM is not known";
                 return false;
         }
-        if (kvm_clock_read(h->kvm, pid, &seen, ret_why) < 0)
+        r = kvm_clock_read(h->kvm, pid, &seen, ret_why);
+        if (r < 0) {
+                g->is_pending = r == -EBUSY;
                 return false;
+        }
         /* Another process that got the number meanwhile would have another start. */
         if (pid_of_run(run) < 0) {
                 *ret_why = "its VMM has ended";
                 return false;
         }
         if (is_outdated(h, g, &seen)) {
+                g->is_pending = true;
                 *ret_why = "its vCPUs have not run since the host's TSC began anew";
                 return false;
         }
@@ -154,9 +163,10 @@ static bool learn(HostTime *h, GuestTime *g, const char *run, const char **ret_w
 }
 
 /* The vCPUs stand: nobody but the host's own sleep can have moved their counter since it was read. */
-static bool recall(const HostTime *h, const GuestTime *g, const char **ret_why) {
+static bool recall(const HostTime *h, GuestTime *g, const char **ret_why) {
         if (g->is_known && g->resets == h->counter.resets)
                 return true;
+        g->is_pending = true;
         *ret_why = g->is_known ? "its vCPUs have not run since the host's TSC began anew"
                                : "its counter has not been seen while it ran";
         return false;
@@ -173,16 +183,17 @@ static bool can_claim(
                 const char *run,
                 enum suspendd_drift_phase phase,
                 const char **ret_why) {
-        if (h->why_not) {
-                *ret_why = h->why_not;
-                return false;
-        }
-        if (!run || strlen(run) >= sizeof(g->run)) {
+        if (str_empty(run) || strlen(run) >= sizeof(g->run)) {
                 *ret_why = "its VMM is not known";
                 return false;
         }
         if (!str_equal(g->run, run))
                 begin_run(g, run);
+        if (h->why_not) {
+                g->is_pending = h->is_measuring;
+                *ret_why = h->why_not;
+                return false;
+        }
         return phase == SUSPENDD_DRIFT_RUNNING ? recall(h, g, ret_why) : learn(h, g, run, ret_why);
 }
 
@@ -193,6 +204,7 @@ int guest_time_fill(
                 enum suspendd_drift_phase phase,
                 VmclockPage *page,
                 const char **ret_why) {
+        g->is_pending = false;
         g->is_claimed = can_claim(h, g, run, phase, ret_why);
         if (!g->is_claimed) {
                 if (g->has_claimed)
@@ -202,4 +214,8 @@ int guest_time_fill(
         vmclock_time_fill(page, &h->now, &h->counter.rate, &g->clock, &h->sync);
         g->has_claimed = true;
         return 1;
+}
+
+bool guest_time_wants_refresh(const GuestTime *g) {
+        return g->is_claimed || g->is_pending;
 }

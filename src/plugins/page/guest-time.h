@@ -28,7 +28,8 @@ typedef struct GuestTime {
         unsigned resets;  /* of the host's counter when that was read */
         bool is_known;    /* clock and resets are */
         bool has_claimed; /* a page of this run has claimed time */
-        bool is_claimed;  /* the last one did: it wants to be refreshed */
+        bool is_claimed;  /* the last one did */
+        bool is_pending;  /* it did not, but may do so soon */
 } GuestTime;
 
 /* lifetime */
@@ -51,9 +52,9 @@ void host_time_look(HostTime *h);
 void host_time_note(HostTime *h, const CounterSample *now);
 
 /*
- * After how many microseconds pages that claim time are worth refreshing: 16 s at first, up to 1024 s
- * where the host's clock was found to run as it had been foretold, to 10 µs. No timer is needed while no
- * page claims time; none of them needs to be exact.
+ * After how many microseconds it is worth looking again, and filling the pages that want it: 2 s at first,
+ * up to 1024 s where the host's clock was found to run as it had been foretold, to 10 µs. A timer for that
+ * need not be exact, and is needed only while a page wants it.
  */
 uint64_t host_time_refresh_usec(const HostTime *h);
 
@@ -62,7 +63,7 @@ uint64_t host_time_refresh_usec(const HostTime *h);
 /*
  * Fills the time into @page, which vmclock_compose() made, for the machine whose VMM is @run ("PID.STARTTIME",
  * or NULL). At RUNNING the vCPUs have not run since: what was seen before the stop is used, no file is read.
- * A refresh is a LOOK.
+ * A refresh is a MET.
  *
  * Returns: 1 if the page claims time now; 0 if not, with the reason in *@ret_why (static).
  */
@@ -73,3 +74,6 @@ int guest_time_fill(
                 enum suspendd_drift_phase phase,
                 VmclockPage *page,
                 const char **ret_why);
+
+/* Whether it is to be filled again after host_time_refresh_usec(). */
+bool guest_time_wants_refresh(const GuestTime *g);

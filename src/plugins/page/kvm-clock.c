@@ -50,7 +50,7 @@ static int read_number(int dir, const char *name, uint64_t *ret) {
 
 /* Both files of the scaling are there, or neither is. */
 static int read_scaling(int vcpu, KvmClock *ret) {
-        uint64_t ratio, frac_bits;
+        uint64_t ratio = 0, frac_bits = 0;
         int r = read_number(vcpu, "tsc-scaling-ratio", &ratio);
 
         if (r == -ENOENT) {
@@ -108,7 +108,7 @@ typedef struct Reading {
 } Reading;
 
 static int add_vcpu(int vm, const char *name, Reading *reading) {
-        KvmClock clock;
+        KvmClock clock = { 0 };
         int r;
 
         if (++reading->n_vcpus > VCPUS_MAX)

@@ -214,7 +214,7 @@ class Kvm(BareCase):
                   "%(kvm_clock_s).3f s, the PM timer %(pm_timer_s).3f s" % stop)
         self.assertLess(max(worst), ALLOWED_NS)
         for stop in stops:
-            self.assertLess(abs(stop["tsc_s"] - stop["host_s"]), 0.1)
+            self.assertLess(abs(stop["tsc_s"] - stop["host_s"]), 0.5)
 
     def test_page_that_is_a_second_off_is_seen_to_be(self):
         self.wait_claim()

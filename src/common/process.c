@@ -70,7 +70,7 @@ static int process_effective_user(int pid, uid_t *ret) {
 
 int process_user(const char *run, uid_t *ret) {
         uid_t user;
-        uint64_t since, now;
+        uint64_t since, now = 0;
         int pid, r;
 
         if (sscanf(run, "%d.%" SCNu64, &pid, &since) != 2)

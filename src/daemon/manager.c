@@ -136,6 +136,18 @@ static void ops_on_distrust(void *userdata, Machine *machine) {
         (void) runtime_state_set_distrust(m->runtime_state, machine->key, machine->distrust);
 }
 
+static int ops_keep_fd(void *userdata, const Plugin *p, const char *name, int fd) {
+        Manager *m = userdata;
+
+        return fd_store_keep(m->private->fd_store, p->api->name, name, fd);
+}
+
+static void ops_drop_fd(void *userdata, const Plugin *p, const char *name) {
+        Manager *m = userdata;
+
+        fd_store_drop(m->private->fd_store, p->api->name, name);
+}
+
 static void ops_on_enumerated(void *userdata) {
         Manager *m = userdata;
 
@@ -195,6 +207,8 @@ static const CycleOps cycle_ops = {
         .fill_policy = ops_fill_policy,
         .on_distrust = ops_on_distrust,
         .has_ended = ops_has_ended,
+        .keep_fd = ops_keep_fd,
+        .drop_fd = ops_drop_fd,
         .on_enumerated = ops_on_enumerated,
         .on_stored = ops_on_stored,
         .on_trouble = ops_on_trouble,
@@ -578,6 +592,28 @@ static void manager_register_again(Manager *m, Plugin *p) {
         }
 }
 
+static void on_fd_restored(void *userdata, const char *name, int fd) {
+        const Plugin *p = userdata;
+
+        p->api->restore_fd(p->instance, name, fd);
+}
+
+/* What no plugin takes, nobody answers to any more: whoever waits for it shall see that. */
+static void manager_restore_fds(Manager *m) {
+        FdStore *store = m->private->fd_store;
+        size_t n;
+
+        LIST_FOREACH(i, &m->plugins) {
+                Plugin *p = LIST_ENTRY(i, Plugin, plugins);
+
+                if (p->api->restore_fd)
+                        fd_store_hand_out(store, p->api->name, on_fd_restored, p);
+        }
+        n = fd_store_settle(store);
+        if (n > 0)
+                log_notice("%zu descriptors of an earlier life are wanted by no plugin", n);
+}
+
 static void manager_load_plugins(Manager *m) {
         struct suspendd_host host = cycle_host();
         Plugin *p;
@@ -588,6 +624,7 @@ static void manager_load_plugins(Manager *m) {
                         list_append(&m->plugins, &p->plugins);
                         manager_register_again(m, p);
                 }
+        manager_restore_fds(m);
         manager_apply_config(m);
         ops_on_enumerated(m);
 }
@@ -605,6 +642,9 @@ int manager_new(const ManagerOptions *options, Manager **ret) {
         if (!m->private)
                 return log_oom();
 
+        r = fd_store_new(&m->private->fd_store);
+        if (r < 0)
+                return log_oom();
         r = manager_start_loop(m);
         if (r < 0)
                 return log_error_errno(r, "Cannot set up the event loop");
@@ -671,6 +711,7 @@ Manager *manager_free(Manager *m) {
                 for (size_t i = 0; i < ARRAY_LEN(m->private->signals); i++)
                         sd_event_source_disable_unref(m->private->signals[i]);
                 free(m->private->blocked_why);
+                fd_store_free(m->private->fd_store);
         }
         history_free(m->history);
         runtime_state_free(m->runtime_state);

@@ -183,11 +183,12 @@ struct suspendd_host {
 
         /*
          * Keeps @fd open for the next life of the daemon, should this one end; the plugin's own descriptor stays
-         * its own. @name: 1 to 200 of [A-Za-z0-9_.-]. Returns: 0; -EOPNOTSUPP if nobody keeps it; -EINVAL.
+         * its own. @name: 1 to 200 of [A-Za-z0-9_.-]. Returns: 0; -EOPNOTSUPP if nobody keeps it; -EINVAL;
+         * -ENOSPC if no more can be kept.
          */
         int (*keep_fd)(const struct suspendd_host *host, const char *name, int fd);
 
-        /* No longer. All that were kept by that name. */
+        /* No longer: all that were kept by that name, by an earlier life as well. */
         void (*drop_fd)(const struct suspendd_host *host, const char *name);
 
         /* Logs one line; @level is syslog(3)'s, @m may be NULL. */

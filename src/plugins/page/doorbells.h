@@ -4,16 +4,25 @@
 /*
  * Doorbells
  *
- * What the doorbells of all pages have in common. A Doorbells belongs to the plugin, and outlives every
- * Doorbell.
+ * What the doorbells of all pages have in common: where their sockets are, what rings their eventfds, and
+ * the descriptors of an earlier life that wait for their page to be there again.
+ *
+ * A Doorbells belongs to the plugin, and outlives every Doorbell.
  */
 
 #include "common/macro.h"
+#include "plugins/page/bell.h"
+#include "plugins/page/kept.h"
 #include "plugins/plugin-api.h"
 
-typedef struct Doorbells Doorbells;
+typedef struct Doorbells {
+        const struct suspendd_host *host;
+        char *directory;
+        Bell *bell;
+        Kept *kept;
+} Doorbells;
 
-/* @host is borrowed. Their sockets are in @directory. Returns: 0; a negative errno. */
+/* @host is borrowed. Returns: 0; -ENOMEM; -ENOSYS, -EAGAIN as bell_new() has them. */
 int doorbells_new(const struct suspendd_host *host, const char *directory, Doorbells **ret);
 Doorbells *doorbells_free(Doorbells *d);
 

@@ -22,6 +22,7 @@
 #include <fcntl.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
+#include "common/grant.h"
 
 /* QEMU and libvirt may grow the file to what a memory device is aligned to. */
 #define FILE_SIZE_MAX (64 << 20)
@@ -102,8 +103,8 @@ int page_appear(Page *p, int directory, const char *name, uid_t owner) {
         int r = 0;
 
         hidden_name(hidden, name);
-        if (owner != geteuid() && fchown(p->fd, owner, (gid_t) -1) < 0)
-                r = -errno;
+        if (owner != geteuid())
+                r = grant_fd(p->fd, owner);
         if (r >= 0 && renameat2(directory, hidden, directory, name, RENAME_NOREPLACE) < 0)
                 r = -errno;
         if (r < 0)
@@ -116,8 +117,9 @@ static int check_file(const struct stat *st, const char **ret_why) {
                 *ret_why = "it is not a regular file";
         else if (st->st_nlink != 1)
                 *ret_why = "it has more than one name, or none";
-        else if ((st->st_mode & 07777) != (S_IRUSR | S_IWUSR))
-                *ret_why = "its mode is not 0600";
+        /* The group's part is the ACL's mask (common/grant.h). */
+        else if ((st->st_mode & 07777 & ~(mode_t) (S_IRGRP | S_IWGRP)) != (S_IRUSR | S_IWUSR))
+                *ret_why = "its mode is neither 0600 nor 0660";
         else if (st->st_size < PAGE_SIZE_BYTES || st->st_size % PAGE_SIZE_BYTES != 0)
                 *ret_why = "its size is not that of a page, nor of several";
         else if (st->st_size > FILE_SIZE_MAX)
@@ -164,7 +166,9 @@ int page_owner(const Page *p, uid_t *ret) {
 
         if (fstat(p->fd, &st) < 0)
                 return -errno;
-        *ret = st.st_uid;
+        /* libvirt gives it to its VMM's user; else it is ours, and granted. */
+        if (st.st_uid != geteuid() || grant_holder(p->fd, ret) < 0)
+                *ret = st.st_uid;
         return 0;
 }
 

@@ -28,7 +28,7 @@ typedef struct Page Page;
  */
 int page_create(int directory, const char *name, int scratch, Page **ret);
 
-/* Gives it to @owner and its name. Returns: 0; -EEXIST; another errno. */
+/* Grants it to @owner (common/grant.h), and gives it its name. Returns: 0; -EEXIST; another errno. */
 int page_appear(Page *p, int directory, const char *name, uid_t owner);
 
 /*

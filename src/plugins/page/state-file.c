@@ -44,7 +44,7 @@ int page_state_init(PageState *ret, uint32_t owner, uint32_t vectors, bool notif
 
 int page_state_read(int directory, const char *name, int64_t now_boottime_ns, PageState *ret) {
         _cleanup_close_ int fd = -1;
-        Stored s;
+        Stored s = { 0 };
         ssize_t n;
 
         fd = openat(directory, name, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);

@@ -119,8 +119,10 @@ Store *store_free(Store *s) {
 }
 
 void store_restore_fd(Store *s, const char *name, int fd) {
-        if (!doorbells_restore(s->place.doorbells, name, fd))
-                (void) close(fd);
+        if (doorbells_restore(s->place.doorbells, name, fd))
+                return;
+        s->host->drop_fd(s->host, name);
+        (void) close(fd);
 }
 
 /* finding */

@@ -103,6 +103,12 @@ class Emulated(BareCase):
         self.assertTrue(page["answer"]["is_of_epoch"])
         self.assertEqual(page["answer"]["corrects"], "nothing")
 
+    def test_plugin_sleeps_while_no_page_claims_time(self):
+        self.guest.tell("met")
+        before = self.guest.n_wakeups()
+        time.sleep(5)  # the shortest refresh is 2 s
+        self.assertEqual(self.guest.n_wakeups(), before)
+
     def test_no_time_is_claimed_without_kvm(self):
         time.sleep(1.1)  # what the rate of the host's counter is measured over
         page = self.guest.tell("met")
@@ -137,6 +143,12 @@ class Kvm(BareCase):
         if "not made from its TSC" in why or "is not mounted" in why or "of this PID namespace" in why:
             raise LabUnavailable(why)
         wait_for(lambda: self.guest.now()["utc_sec"] > 0, 10, "time in the page (%s)" % why)
+
+    def test_plugin_wakes_seldom_for_pages_that_claim_time(self):
+        self.wait_claim()
+        before = self.guest.n_wakeups()
+        time.sleep(6)
+        self.assertLessEqual(self.guest.n_wakeups() - before, 3)  # a refresh is one, every 2 s at most
 
     def hz(self):
         """The guest's TSC by the host's clock, roughly: for spans of microseconds."""

@@ -169,6 +169,11 @@ class BareGuest:
             raise LabError("bare-host has ended")
         return json.loads(answer)[0]
 
+    def n_wakeups(self):
+        """How often the plugin's process has waited for something that then came."""
+        with open("/proc/%d/status" % self.host.pid) as f:
+            return next(int(x.split()[1]) for x in f if x.startswith("voluntary_ctxt_switches"))
+
     # the guest
 
     def now(self):

@@ -203,6 +203,13 @@ START_TEST(test_run_that_is_no_start_of_a_process_claims_nothing) {
 }
 END_TEST
 
+START_TEST(test_pid_without_its_start_may_be_anybodys) {
+        *strchr(run, '.') = '\0';
+        ck_assert(!fill(SUSPENDD_DRIFT_MET));
+        ck_assert_str_eq(why, "its VMM is not known");
+}
+END_TEST
+
 START_TEST(test_guest_that_kvm_no_longer_shows_has_its_clock_withdrawn) {
         char path[160];
 
@@ -299,6 +306,7 @@ int main(void) {
         tcase_add_test(c, test_sleep_through_which_the_counter_ran_on_leaves_the_claim);
         tcase_add_test(c, test_another_start_of_the_vmm_is_another_counter);
         tcase_add_test(c, test_run_that_is_no_start_of_a_process_claims_nothing);
+        tcase_add_test(c, test_pid_without_its_start_may_be_anybodys);
         tcase_add_test(c, test_guest_that_kvm_no_longer_shows_has_its_clock_withdrawn);
         tcase_add_test(c, test_host_with_another_clock_claims_nothing);
         tcase_add_test(c, test_nothing_is_claimed_before_the_rate_is_known_or_looked_at);

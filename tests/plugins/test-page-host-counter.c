@@ -164,8 +164,8 @@ START_TEST(test_fast_slewing_is_no_reset) {
         reset();
         pass(60 * NSEC_PER_SEC, 0);
         note();
-        for (unsigned i = 0; i < 100; i++) {
-                pass(NSEC_PER_SEC, 100000000);
+        for (unsigned i = 0; i < 200; i++) {
+                pass(NSEC_PER_SEC, i < 100 ? 100000000 : -100000000);
                 note();
         }
         ck_assert_uint_eq(host.resets, 0);

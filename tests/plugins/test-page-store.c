@@ -231,6 +231,21 @@ START_TEST(test_marker_stays_where_nothing_was_added) {
 }
 END_TEST
 
+START_TEST(test_machine_that_was_met_owes_nothing) {
+        DriftRecord before, after;
+
+        create("vm");
+        tell_cycle(30, 10);
+        before = record_of("vm");
+        ck_assert_int_eq(tell(SUSPENDD_DRIFT_MET, 0, 0), 1);
+        after = record_of("vm");
+        ck_assert_uint_eq(after.publishings, before.publishings + 1);
+        ck_assert_uint_eq(after.unseen_ns, before.unseen_ns);
+        ck_assert_uint_eq(after.flags, before.flags);
+        ck_assert_uint_eq(clock_of("vm").disruption_marker, 1);
+}
+END_TEST
+
 START_TEST(test_sequences_move_at_each_publishing_and_are_even) {
         VmclockPage before, after;
 
@@ -825,6 +840,7 @@ int main(void) {
         tcase_add_test(tcase, test_stopping_gives_the_base_to_check_by);
         tcase_add_test(tcase, test_running_is_a_lower_bound_and_ran_the_rest);
         tcase_add_test(tcase, test_marker_stays_where_nothing_was_added);
+        tcase_add_test(tcase, test_machine_that_was_met_owes_nothing);
         tcase_add_test(tcase, test_sequences_move_at_each_publishing_and_are_even);
         tcase_add_test(tcase, test_what_a_guest_slept_through_is_seen);
         tcase_add_test(tcase, test_span_never_reaches_beyond_now);

@@ -102,7 +102,8 @@ static int add_tree(JsonObject *array, const CarrierPage *p) {
                        "-numa node,memdev=drift\n"
                        "-dtb with-page.dtb\n"
                        "# The tree: all arguments above, with -machine virt,dumpdtb=machine.dtb, then\n"
-                       "# (dtc -O dts machine.dtb; cat %s) | dtc -O dtb -o with-page.dtb\n",
+                       "# (dtc -O dts machine.dtb; cat %s) | dtc -O dtb -o with-page.dtb\n"
+                       "# The guest's kernel is told numa=off, for the page is a node of its own.\n",
                        size,
                        size - PAGE_BYTES,
                        p->path,

@@ -40,10 +40,11 @@ static const Field machine_fields[] = {
         { "STOOD", "stood", FORMAT_TEXT, 0, NULL },
         { "AFTER", "stood_after_usec", FORMAT_SPAN_USEC, FIELD_RIGHT, NULL },
         { "STOPPED", "stopped_ns", FORMAT_SPAN_NS, FIELD_RIGHT, NULL },
-        { "OFF BY", "time.before_ns", FORMAT_OFFSET_NS, FIELD_RIGHT, "time.before_uncertainty_ns" },
+        { "OFF BY", "time.before_ns", FORMAT_OFFSET_NS, FIELD_RIGHT, NULL },
         { "RESIDUAL", "time.after_ns", FORMAT_OFFSET_NS, FIELD_RIGHT, "time.after_uncertainty_ns" },
-        { "TRIES", "time.tries", FORMAT_COUNT, FIELD_RIGHT, NULL },
+        { "SET", "time.tries", FORMAT_COUNT, FIELD_RIGHT, NULL },
         { "CLOCK", "time.verdict", FORMAT_STATE, 0, NULL },
+        { "BY", "time.repaired_by", FORMAT_STATE, 0, NULL },
 };
 
 /* What is kept of a record in its summary. */
@@ -67,6 +68,18 @@ typedef struct Counts {
         int64_t worst_ns, worst_uncertainty_ns;
 } Counts;
 
+/* How its clock was left: what was done to it last. */
+static int last_time(JsonObject *machine, JsonObject **ret) {
+        JsonObject *later;
+        size_t n;
+
+        if (json_get_array(machine, "later", &later) >= 0 &&
+            (n = json_object_array_length(later)) > 0 &&
+            json_get_object(json_object_array_get_idx(later, n - 1), "time", ret) >= 0)
+                return 0;
+        return json_get_object(machine, "time", ret);
+}
+
 static void count_machine(Counts *counts, JsonObject *machine) {
         const char *stood = json_text(machine, "stood");
         int64_t after_ns, uncertainty_ns = 0;
@@ -77,8 +90,7 @@ static void count_machine(Counts *counts, JsonObject *machine) {
         counts->paused += str_equal(stood, "paused");
         counts->failed += json_get_bool(machine, "failed", &failed) >= 0 && failed;
 
-        if (json_get_object(machine, "time", &clock) < 0 ||
-            json_get_int64(clock, "after_ns", &after_ns) < 0)
+        if (last_time(machine, &clock) < 0 || json_get_int64(clock, "after_ns", &after_ns) < 0)
                 return;
         if (counts->has_residual && llabs(after_ns) <= llabs(counts->worst_ns))
                 return;
@@ -149,6 +161,54 @@ static void print_reasons(const Output *o, JsonObject *machines) {
         }
 }
 
+static void print_entry(const Output *o, JsonObject *entry, const char *head) {
+        static const Field by = {
+                "", "host_clock_stepped_ns", FORMAT_OFFSET_NS, FIELD_IF_SET, NULL
+        };
+        static const Field before = { "", "before_ns", FORMAT_OFFSET_NS, 0, NULL };
+        static const Field after = { "", "after_ns", FORMAT_OFFSET_NS, 0, "after_uncertainty_ns" };
+        static const Field at = { "", "at", FORMAT_STAMP, 0, NULL };
+        _cleanup_free_ char *stamp = output_field(o, &at, entry);
+        _cleanup_free_ char *stepped = output_field(o, &by, entry);
+        _cleanup_free_ char *was = NULL, *is = NULL;
+        JsonObject *time = NULL;
+
+        /* The record has the reading in an object of its own, the bus beside the rest. */
+        if (json_get_object(entry, "time", &time) < 0)
+                time = entry;
+        was = output_field(o, &before, time);
+        is = output_field(o, &after, time);
+        (void) printf("%s%s: clock %s (%s%s%s): off by %s, then %s\n",
+                      head,
+                      stamp ?: "-",
+                      json_text(time, "verdict"),
+                      json_text(entry, "cause"),
+                      stepped ? " set by " : "",
+                      stepped ?: "",
+                      was ?: "-",
+                      is ?: "-");
+}
+
+void record_print_later(const Output *o, JsonObject *machine, const char *head) {
+        JsonObject *later;
+
+        if (json_get_array(machine, "later", &later) < 0)
+                return;
+        for (size_t i = 0; i < json_object_array_length(later); i++)
+                print_entry(o, json_object_array_get_idx(later, i), head);
+}
+
+static void print_all_later(const Output *o, JsonObject *machines) {
+        for (size_t i = 0; i < json_object_array_length(machines); i++) {
+                JsonObject *machine = json_object_array_get_idx(machines, i);
+                _cleanup_free_ char *head = NULL;
+
+                if (asprintf(&head, "%s, ", json_text(machine, "id")) < 0)
+                        head = NULL;
+                record_print_later(o, machine, head ?: "");
+        }
+}
+
 static int compare_ids(const void *a, const void *b) {
         return strverscmp(
                         json_text(*(JsonObject *const *) a, "id"),
@@ -167,8 +227,10 @@ int record_print(const Output *o, JsonObject *record) {
         json_object_array_sort(machines, compare_ids);
         (void) putchar('\n');
         r = output_table(o, machine_fields, ARRAY_LEN(machine_fields), machines);
-        if (r >= 0)
+        if (r >= 0) {
                 print_reasons(o, machines);
+                print_all_later(o, machines);
+        }
         return r;
 }
 
@@ -181,7 +243,7 @@ static bool machine_is_wrong(JsonObject *machine) {
 
         if (json_get_bool(machine, "failed", &failed) >= 0 && failed)
                 return true;
-        if (json_get_object(machine, "time", &clock) >= 0)
+        if (last_time(machine, &clock) >= 0)
                 verdict = json_text(clock, "verdict");
         return str_equal(verdict, "gave-up") || str_equal(verdict, "unreachable");
 }

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #include <errno.h>
 #include <stddef.h>
+#include "common/time-util.h"
 #include "daemon/bus-internal.h"
 
 static const char *const run_state_names[SUSPENDD_STATE_MAX] = {
@@ -199,6 +200,90 @@ PROPERTY(verdict) {
                         reply, correction_verdict_to_string(*(const CorrectionVerdict *) userdata));
 }
 
+PROPERTY(repaired_by) {
+        return bus_append_text(
+                        reply,
+                        correction_repairer_to_string(*(const CorrectionRepairer *) userdata));
+}
+
+PROPERTY(page) {
+        return bus_append_text(reply, machine_page(userdata));
+}
+
+/* What its guest answers by the page; empty if it does not. */
+PROPERTY(answer) {
+        struct suspendd_answer a;
+
+        if (machine_answer(userdata, &a) <= 0)
+                return sd_bus_message_append(reply, "a{sv}", 0);
+        return sd_bus_message_append(
+                        reply,
+                        "a{sv}",
+                        5,
+                        "CorrectsRealtime",
+                        "b",
+                        a.corrects_realtime,
+                        "CorrectsBoottime",
+                        "b",
+                        a.corrects_boottime,
+                        "Current",
+                        "b",
+                        a.is_current,
+                        "AppliedNSec",
+                        "x",
+                        a.applied_ns,
+                        "RefusedNSec",
+                        "x",
+                        a.refused_ns);
+}
+
+static int append_entry(sd_bus_message *reply, const CorrectionEntry *e) {
+        const CorrectionReport *t = &e->report;
+        char stamp[TIME_STAMP_MAX];
+
+        return sd_bus_message_append(
+                        reply,
+                        "a{sv}",
+                        8,
+                        "At",
+                        "s",
+                        time_stamp_format(stamp, e->at_realtime_ns),
+                        "Cause",
+                        "s",
+                        correction_cause_to_string(e->cause),
+                        "HostClockSteppedNSec",
+                        "x",
+                        e->host_stepped_ns,
+                        "Verdict",
+                        "s",
+                        correction_verdict_to_string(t->verdict),
+                        "OffsetBeforeNSec",
+                        "x",
+                        t->before_ns,
+                        "ResidualNSec",
+                        "x",
+                        t->after_ns,
+                        "ResidualUncertaintyNSec",
+                        "t",
+                        t->is_after_known ? (uint64_t) t->after_uncertainty_ns : UINT64_MAX,
+                        "RepairedBy",
+                        "s",
+                        correction_repairer_to_string(t->repaired_by));
+}
+
+/* The corrections after the cycle's own, oldest first. */
+PROPERTY(later) {
+        const MachineReport *report = userdata;
+        int r;
+
+        r = sd_bus_message_open_container(reply, 'a', "a{sv}");
+        for (unsigned i = 1; r >= 0 && i < report->n_times; i++)
+                r = append_entry(reply, &report->times[i]);
+        if (r < 0)
+                return r;
+        return sd_bus_message_close_container(reply);
+}
+
 /* acts */
 
 static BusApi *current_api(sd_bus_message *message) {
@@ -351,6 +436,8 @@ const sd_bus_vtable bus_machine_vtable[] = {
         CHANGING("StoodAfterUSec", "t", NULL, report.stood_after_usec),
         CHANGING("RanAfterUSec", "t", NULL, report.ran_after_usec),
         CHANGING("StoppedNSec", "x", NULL, report.stopped_ns),
+        CHANGING("SeenNSec", "x", NULL, report.seen_ns),
+        CHANGING("UnseenNSec", "x", NULL, report.unseen_ns),
         CHANGING("Failed", "b", property_boolean, report.is_failed),
         CHANGING("LateSuspendUndone", "b", property_boolean, report.was_woken_late),
         CHANGING("Why", "s", property_text_array, report.why),
@@ -361,6 +448,11 @@ const sd_bus_vtable bus_machine_vtable[] = {
         CHANGING("ResidualNSec", "x", NULL, report.time.after_ns),
         CHANGING("ResidualUncertaintyNSec", "t", property_after_uncertainty, report.time),
         CHANGING("Corrections", "u", NULL, report.time.tries),
+        CHANGING("RepairedBy", "s", property_repaired_by, report.time.repaired_by),
+        CHANGING("Later", "aa{sv}", property_later, report),
+        /* what its guest is told by, and answers; neither is told of when it changes */
+        SD_BUS_PROPERTY("Page", "s", property_page, 0, 0),
+        SD_BUS_PROPERTY("Answer", "a{sv}", property_answer, 0, 0),
         SD_BUS_METHOD_WITH_ARGS(
                         "SetMode",
                         SD_BUS_ARGS("s", mode),

@@ -5,8 +5,10 @@
  * Clock Correction
  *
  * Puts one guest's wall clock right: read it, set it if it is off by more than the threshold, read
- * it back, again until it holds or is given up. What to do next is a pure function of what was
- * read; the Machine carries it out.
+ * it back, again until it holds or is given up. A guest that is told by a page and puts its clock
+ * right by itself is given time for that first: what it applies is relative, what we set is absolute,
+ * and in this order nothing is applied twice. What to do next is a pure function of what was read and
+ * answered; the Machine carries it out.
  */
 
 #include "daemon/policy.h"
@@ -26,6 +28,26 @@ typedef enum CorrectionVerdict {
         CORRECTION_VERDICT_INVALID = -EINVAL,
 } CorrectionVerdict;
 
+/* Why a clock was looked at. */
+typedef enum CorrectionCause {
+        CORRECTION_CAUSE_WAKE,
+        CORRECTION_CAUSE_HOST_CLOCK, /* it was set to a host clock that has been set since */
+        CORRECTION_CAUSE_AGENT,      /* its agent was away, and is back */
+        CORRECTION_CAUSE_COMMAND,
+        CORRECTION_CAUSE_MAX,
+        CORRECTION_CAUSE_INVALID = -EINVAL,
+} CorrectionCause;
+
+/* By whom a clock that is right was put right. */
+typedef enum CorrectionRepairer {
+        CORRECTION_BY_NONE,   /* it is not, or it never was wrong */
+        CORRECTION_BY_KERNEL, /* the guest's own, after its own suspend */
+        CORRECTION_BY_PAGE,   /* a reader in the guest, of what it was told by the page */
+        CORRECTION_BY_AGENT,  /* by us */
+        CORRECTION_REPAIRER_MAX,
+        CORRECTION_REPAIRER_INVALID = -EINVAL,
+} CorrectionRepairer;
+
 /* What is told of it. Offsets are guest clock - host clock (- what it shall be ahead, if relative). */
 typedef struct CorrectionReport {
         CorrectionVerdict verdict;
@@ -33,6 +55,7 @@ typedef struct CorrectionReport {
         int64_t before_ns, before_uncertainty_ns; /* first reading after the wake */
         int64_t after_ns, after_uncertainty_ns;   /* residual: last reading */
         unsigned tries;                           /* how often it was set */
+        CorrectionRepairer repaired_by;
 } CorrectionReport;
 
 typedef struct Correction {
@@ -40,13 +63,21 @@ typedef struct Correction {
         bool is_ahead_known; /* of a relative policy: what it was ahead before */
         int64_t ahead_ns;
         bool is_set_pending; /* a set is under way or due, else a reading */
+        bool is_set;         /* the last set was taken, and what is read next is what it did */
+        bool is_refined;     /* it was under the threshold, and is tried to be better */
+        bool is_looking;     /* the guest's reader is waited for, else an answer of its agent */
+        bool is_reader_late; /* we have not waited for it any longer */
         unsigned samples;    /* of this reading */
+        unsigned failures;   /* in a row */
         int64_t best_ns, best_uncertainty_ns;
-        uint64_t give_up_usec; /* CLOCK_MONOTONIC */
+        int64_t lead_ns;
+        /* CLOCK_MONOTONIC */
+        uint64_t began_usec, sampling_usec, give_up_usec;
         CorrectionReport report;
 } Correction;
 
 typedef enum CorrectionNext {
+        CORRECTION_NEXT_LOOK, /* what the guest's reader says, after correction_pause_usec() */
         CORRECTION_NEXT_READ,
         CORRECTION_NEXT_SET,
         CORRECTION_NEXT_PAUSE, /* read again after correction_pause_usec() */
@@ -54,24 +85,39 @@ typedef enum CorrectionNext {
 } CorrectionNext;
 
 /* Starts anew; keeps what a relative policy has sampled. */
-void correction_begin(Correction *c, uint64_t give_up_usec);
+void correction_begin(Correction *c, uint64_t now_usec, uint64_t give_up_usec);
+
+/*
+ * What the guest's reader has answered (NULL: there is none), asked at the beginning and whenever it is to be
+ * looked at. Returns: LOOK; READ; DONE, only after a reading.
+ */
+CorrectionNext correction_on_reader(
+                Correction *c, const struct suspendd_answer *answer, uint64_t now_usec);
 
 /* A reading has come. Returns: what to do next. */
 CorrectionNext correction_on_time(
-                Correction *c, const Policy *policy, const struct suspendd_time *t);
+                Correction *c,
+                const Policy *policy,
+                const struct suspendd_time *t,
+                uint64_t now_usec);
 
 /* No answer, or a set has ended with @result. Returns: what to do next. */
 CorrectionNext correction_on_failure(Correction *c, uint64_t now_usec);
 CorrectionNext correction_on_set(Correction *c, int result, uint64_t now_usec);
 
-/* How long to wait before the next reading. */
+/* How long to wait before the next reading, or look. */
 uint64_t correction_pause_usec(const Correction *c);
 
-/* What to set the clock ahead of now by: half the best round trip, and what it shall be ahead. */
+/*
+ * What to set the clock ahead of now by: half the best round trip, and what it shall be ahead; once it has been
+ * set, what that was off by is made up for.
+ */
 int64_t correction_lead_ns(const Correction *c);
 
-/* Offset of a reading and half its round trip. */
+/* Offset of a reading and half its round trip; as far as they go, where a guest answers with nonsense. */
 void correction_offset(
                 const struct suspendd_time *t, int64_t *ret_offset_ns, int64_t *ret_uncertainty_ns);
 
 DECLARE_STRING_TABLE(correction_verdict, CorrectionVerdict);
+DECLARE_STRING_TABLE(correction_repairer, CorrectionRepairer);
+DECLARE_STRING_TABLE(correction_cause, CorrectionCause);

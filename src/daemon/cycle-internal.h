@@ -25,6 +25,7 @@ struct CyclePrivate {
         uint64_t rehearse_usec; /* how long the sleep of a rehearsal takes */
         bool is_rehearsal_due;  /* the next SLEEP is a rehearsal's */
         bool is_enumerating; /* machines are still being found, or found again: no phase ends by all having done */
+        bool is_amended; /* the last cycle's record says less than is known by now */
         CycleEvent ended_by;
 
         /* CLOCK_MONOTONIC, 0: none */
@@ -32,10 +33,12 @@ struct CyclePrivate {
         uint64_t overtake_usec, deadline_usec, wake_usec, restored_usec;
         uint64_t armed_usec;
 
+        ClockSample born;          /* when the engine began */
         ClockSample accounted;     /* up to here, all sleep has been measured */
         uint64_t step_window_usec; /* until then, a step of the host's clock is passed on */
 };
 
+void cycle_sample(Cycle *c, ClockSample *ret);
 uint64_t cycle_now_usec(Cycle *c);
 
 /* Makes sure that cycle_on_timer() is called at @usec. */
@@ -44,6 +47,9 @@ void cycle_arm(Cycle *c, uint64_t usec);
 /* Between these, machines are moved; the second looks whether that ends a phase. */
 void cycle_enter(Cycle *c);
 void cycle_leave(Cycle *c);
+
+/* A clock has been put right again since the last cycle ended: its record is told anew. */
+void cycle_amend(Cycle *c);
 
 /* Moves @m to @state in the counts. */
 void cycle_count(Cycle *c, Machine *m, MachineState state);

@@ -33,6 +33,7 @@ typedef enum CycleMilestone {
         CYCLE_WOKE,
         CYCLE_MACHINE_RAN,
         CYCLE_FINISHED, /* the record is whole */
+        CYCLE_AMENDED,  /* a clock has been put right again since then; the record says so */
         CYCLE_MILESTONE_MAX,
         CYCLE_MILESTONE_INVALID = -EINVAL,
 } CycleMilestone;
@@ -89,6 +90,11 @@ typedef struct CycleOps {
                         int result,
                         const char *why);
         void (*on_trouble)(void *userdata, const Plugin *p); /* p->trouble has changed */
+        /* Tells a machine's guest, by all plugins that can; called only if Cycle.has_drift. */
+        void (*drift)(void *userdata, const struct suspendd_drift *drift);
+        /* What its guest answers, and the page that is shared with it; likewise. Returns: 1; 0 if there is none. */
+        int (*answer)(void *userdata, const Machine *m, struct suspendd_answer *ret);
+        const char *(*page_name)(void *userdata, const Machine *m);
 } CycleOps;
 
 struct Cycle {
@@ -100,6 +106,7 @@ struct Cycle {
         uint64_t cap_usec;       /* from the configuration, as the next two */
         unsigned suspend_share;
         uint64_t time_limit_usec;
+        bool has_drift; /* a plugin tells guests what their clocks lack */
         struct CyclePrivate *private;
 };
 

@@ -173,6 +173,8 @@ int fd_store_new(FdStore **ret) {
                 return -ENOMEM;
         list_init(&s->entries);
         n = sd_listen_fds_with_names(true, &names);
+        if (n < 0)
+                (void) log_warning_errno(n, "What was kept for this start is lost");
         for (int i = 0; i < n; i++) {
                 FdEntry *e;
 

@@ -135,7 +135,7 @@ int machine_set_info(Machine *m, const struct suspendd_machine_info *info) {
         if (is_awake && !was_timed && machine_can(m, SUSPENDD_ACT_GET_TIME) &&
             m->run_state == SUSPENDD_STATE_RUNNING &&
             (m->state == MACHINE_WATCHED || (m->state == MACHINE_IDLE && m->is_time_owed)))
-                machine_handle(m, MACHINE_EVENT_CORRECT);
+                machine_correct_for(m, CORRECTION_CAUSE_AGENT, 0);
         return r;
 }
 
@@ -148,6 +148,18 @@ bool machine_can(const Machine *m, enum suspendd_act act) {
         };
 
         return has[act] && !m->why_not[act];
+}
+
+int machine_answer(const Machine *m, struct suspendd_answer *ret) {
+        struct CyclePrivate *p = m->cycle->private;
+
+        return m->cycle->has_drift ? p->ops->answer(p->userdata, m, ret) : 0;
+}
+
+const char *machine_page(const Machine *m) {
+        struct CyclePrivate *p = m->cycle->private;
+
+        return m->cycle->has_drift ? p->ops->page_name(p->userdata, m) : NULL;
 }
 
 bool machine_is_held(const Machine *m) {

@@ -6,6 +6,7 @@
 #include "common/time-util.h"
 #include "daemon/cycle-internal.h"
 #include "daemon/log.h"
+#include "daemon/machine-drift.h"
 #include "daemon/plugin.h"
 
 #define SAMPLE_LIMIT_USEC (300 * USEC_PER_MSEC)
@@ -121,6 +122,7 @@ static void machine_ask_run(Machine *m) {
                 return;
         m->is_retry_due = false;
         machine_arm(m, RUN_LIMIT_USEC);
+        machine_drift_running(m);
         machine_ask(m, is_suspended ? SUSPENDD_ACT_WAKE : SUSPENDD_ACT_RESUME);
 }
 
@@ -145,15 +147,20 @@ static void machine_retry(Machine *m) {
 
 /* what was seen */
 
+static JournalNoteKind machine_stand_note(const Machine *m) {
+        if (m->is_suspend_owed)
+                return JOURNAL_NOTE_ASKED;
+        return m->stand.is_seen ? JOURNAL_NOTE_SUSPENDED : JOURNAL_NOTE_PAUSED;
+}
+
 static void machine_stand(Machine *m) {
         MachineReport *r = &m->report;
 
         if (m->run_state == SUSPENDD_STATE_SUSPENDED)
                 m->is_suspend_owed = false;
-        (void) cycle_note(m->cycle, m, m->is_suspend_owed ? JOURNAL_NOTE_ASKED : JOURNAL_NOTE_HELD);
+        machine_drift_stood(m);
+        (void) cycle_note(m->cycle, m, machine_stand_note(m));
         r->stood = m->run_state;
-        if (r->stand_boottime_ns == 0)
-                r->stand_boottime_ns = m->seen_boottime_ns;
         if (m->policy.mode == MODE_SUSPEND && r->stood != SUSPENDD_STATE_SUSPENDED)
                 r->is_failed = true;
         r->stood_after_usec = cycle_now_usec(m->cycle) -
@@ -164,14 +171,12 @@ static void machine_stand(Machine *m) {
 static void machine_ran(Machine *m) {
         MachineReport *r = &m->report;
 
-        if (r->stand_boottime_ns != 0)
-                r->stopped_ns += MAX(m->seen_boottime_ns - r->stand_boottime_ns, INT64_C(0));
-        r->stand_boottime_ns = 0;
         r->ran_after_usec = MAX(
                         cycle_now_usec(m->cycle) - (uint64_t) (m->cycle->report.woke.monotonic_ns /
                                                                NSEC_PER_USEC),
                         UINT64_C(1));
         m->wake_tries = 0;
+        machine_drift_ran(m);
         cycle_milestone(m->cycle, CYCLE_MACHINE_RAN, m);
 }
 
@@ -205,6 +210,44 @@ static void machine_break_word(Machine *m) {
 
 /* the clock */
 
+static CorrectionRepairer machine_repairer(Machine *m, CorrectionVerdict verdict) {
+        bool is_right = verdict == CORRECTION_RIGHT || verdict == CORRECTION_NONE;
+        struct suspendd_answer answer;
+
+        if (verdict == CORRECTION_SET)
+                return CORRECTION_BY_AGENT;
+        /* What was read later was right at the wake, or was not made right by that. */
+        if (!is_right || m->report.n_times > 0)
+                return CORRECTION_BY_NONE;
+        if (m->report.unseen_ns > 0 && machine_answer(m, &answer) > 0 && answer.is_current &&
+            answer.corrects_realtime && answer.applied_ns > answer.refused_ns)
+                return CORRECTION_BY_PAGE;
+        return m->report.seen_ns > 0 && verdict == CORRECTION_RIGHT ? CORRECTION_BY_KERNEL
+                                                                    : CORRECTION_BY_NONE;
+}
+
+static void machine_corrected(Machine *m) {
+        MachineReport *r = &m->report;
+        CorrectionEntry *entry;
+        ClockSample now;
+
+        r->time = m->correction.report;
+        r->time.repaired_by = machine_repairer(m, r->time.verdict);
+        m->is_time_owed |= r->time.verdict == CORRECTION_UNREACHABLE;
+        if (r->is_part) {
+                cycle_sample(m->cycle, &now);
+                entry = &r->times[MIN(r->n_times, CORRECTION_ENTRIES_MAX - 1U)];
+                *entry = (CorrectionEntry){
+                        m->cause, now.realtime_ns, m->host_stepped_ns, r->time
+                };
+                r->n_times = MIN(r->n_times + 1, (unsigned) CORRECTION_ENTRIES_MAX);
+                cycle_amend(m->cycle);
+        }
+        m->cause = CORRECTION_CAUSE_WAKE;
+        m->host_stepped_ns = 0;
+        machine_handle(m, MACHINE_EVENT_CORRECTED);
+}
+
 static void machine_correct_next(Machine *m, CorrectionNext next) {
         switch (next) {
         case CORRECTION_NEXT_READ:
@@ -215,27 +258,52 @@ static void machine_correct_next(Machine *m, CorrectionNext next) {
                 machine_arm(m, SET_LIMIT_USEC);
                 machine_ask(m, SUSPENDD_ACT_SET_TIME);
                 break;
+        case CORRECTION_NEXT_LOOK:
         case CORRECTION_NEXT_PAUSE:
                 machine_arm(m, correction_pause_usec(&m->correction));
                 break;
         case CORRECTION_NEXT_DONE:
-                m->report.time = m->correction.report;
-                m->is_time_owed |= m->report.time.verdict == CORRECTION_UNREACHABLE;
-                machine_handle(m, MACHINE_EVENT_CORRECTED);
+                machine_corrected(m);
                 break;
         }
 }
 
-static void machine_correct(Machine *m) {
-        Cycle *c = m->cycle;
+/* Whoever puts its clock right by itself goes first. */
+static void machine_correct_look(Machine *m) {
         bool is_possible = machine_can(m, SUSPENDD_ACT_GET_TIME) || m->report.could_time;
+        struct suspendd_answer answer;
+        bool has_answer = machine_answer(m, &answer) > 0;
+        CorrectionNext next = correction_on_reader(
+                        &m->correction, has_answer ? &answer : NULL, cycle_now_usec(m->cycle));
 
-        m->is_time_owed &= !is_possible;
-        correction_begin(&m->correction, cycle_now_usec(c) + c->time_limit_usec);
-        if (m->policy.time_sync == TIME_SYNC_OFF || !is_possible)
+        if (next == CORRECTION_NEXT_READ && !is_possible)
+                next = CORRECTION_NEXT_DONE;
+        machine_correct_next(m, next);
+}
+
+static void machine_correct(Machine *m) {
+        CorrectionReport before = m->correction.report;
+        bool is_restarted = m->correction.is_active && m->host_stepped_ns != 0;
+        uint64_t now = cycle_now_usec(m->cycle);
+
+        m->is_time_owed &= !machine_can(m, SUSPENDD_ACT_GET_TIME) && !m->report.could_time;
+        correction_begin(&m->correction, now, now + m->cycle->time_limit_usec);
+        /* The host's clock was set in the midst of it: what the guest's was off by is known already. */
+        if (is_restarted) {
+                m->correction.report = before;
+                m->correction.report.tries = 0;
+        }
+        if (m->policy.time_sync == TIME_SYNC_OFF)
                 machine_correct_next(m, CORRECTION_NEXT_DONE);
         else
-                machine_correct_next(m, CORRECTION_NEXT_READ);
+                machine_correct_look(m);
+}
+
+void machine_correct_for(Machine *m, CorrectionCause cause, int64_t host_stepped_ns) {
+        if (m->state != MACHINE_CORRECTING)
+                m->cause = cause;
+        m->host_stepped_ns += host_stepped_ns;
+        machine_handle(m, MACHINE_EVENT_CORRECT);
 }
 
 /* Its clock before the stop was read, or could not be: on with the plan. */
@@ -296,9 +364,14 @@ static void machine_note_actions(Machine *m, MachineEvent event, unsigned action
                 machine_ran(m);
         if (actions & MACHINE_LEAVE)
                 machine_leave(m);
+        /* It ran on, for all that was wanted of it. */
+        if (event == MACHINE_EVENT_WAKE && (actions & MACHINE_CORRECT))
+                machine_drift_look(m);
 }
 
 static void machine_act(Machine *m, unsigned actions) {
+        if (actions & (MACHINE_ASK_SUSPEND | MACHINE_ASK_PAUSE))
+                machine_drift_stopping(m);
         if (actions & MACHINE_ASK_TIME) {
                 machine_arm(m, SAMPLE_LIMIT_USEC);
                 machine_ask(m, SUSPENDD_ACT_GET_TIME);
@@ -370,7 +443,7 @@ static MachineEvent machine_event_of(const Machine *m) {
 static bool machine_adopt(Machine *m) {
         CycleState cycle = m->cycle->state;
         bool is_awake = cycle == CYCLE_IDLE || cycle == CYCLE_RESTORING;
-        bool is_held = m->noted == JOURNAL_NOTE_HELD || m->noted == JOURNAL_NOTE_ASKED;
+        bool is_held = m->noted != JOURNAL_NOTE_NONE && m->noted != JOURNAL_NOTE_WATCHED;
         bool is_running = m->run_state == SUSPENDD_STATE_RUNNING;
         bool is_standing = m->run_state == SUSPENDD_STATE_SUSPENDED ||
                            (m->run_state == SUSPENDD_STATE_PAUSED && is_held);
@@ -382,6 +455,8 @@ static bool machine_adopt(Machine *m) {
         m->is_suspend_owed = m->noted == JOURNAL_NOTE_WATCHED ||
                              (m->noted == JOURNAL_NOTE_ASKED &&
                               m->run_state != SUSPENDD_STATE_SUSPENDED);
+        if (!is_standing)
+                machine_drift_forget(m);
         if (is_running && cycle == CYCLE_PREPARING)
                 return false; /* planned for as any other that comes late */
 
@@ -401,6 +476,7 @@ static bool machine_adopt(Machine *m) {
                 machine_handle(m, MACHINE_EVENT_WAKE);
                 return true;
         }
+        machine_drift_look(m);
         machine_leave(m);
         machine_handle(m, is_running && is_awake ? MACHINE_EVENT_CORRECT : MACHINE_EVENT_CORRECTED);
         return true;
@@ -432,6 +508,7 @@ void machine_on_state(
                 return;
 
         cycle_enter(m->cycle);
+        machine_drift_saw(m);
         if (before != SUSPENDD_STATE_UNKNOWN || !machine_adopt(m)) {
                 if (!machine_is_obsolete(m))
                         machine_handle(m, machine_event_of(m));
@@ -549,7 +626,8 @@ void machine_on_time(Machine *m, const struct suspendd_time *t) {
                 k->is_ahead_known = true;
                 machine_sampled(m);
         } else if (m->state == MACHINE_CORRECTING)
-                machine_correct_next(m, correction_on_time(k, &m->policy, t));
+                machine_correct_next(
+                                m, correction_on_time(k, &m->policy, t, cycle_now_usec(m->cycle)));
         cycle_leave(m->cycle);
 }
 
@@ -569,7 +647,9 @@ void machine_on_timer(Machine *m) {
                         machine_handle(m, MACHINE_EVENT_FAILED);
                 break;
         case MACHINE_CORRECTING:
-                if (m->step == 0)
+                if (m->correction.is_looking)
+                        machine_correct_look(m);
+                else if (m->step == 0)
                         machine_correct_next(m, CORRECTION_NEXT_READ);
                 else {
                         machine_cancel(m);

@@ -23,6 +23,17 @@ typedef struct Cycle Cycle;
 typedef struct Machine Machine;
 typedef struct Plugin Plugin;
 
+/* One of a machine's corrections. */
+typedef struct CorrectionEntry {
+        CorrectionCause cause;
+        int64_t at_realtime_ns;  /* when it was over */
+        int64_t host_stepped_ns; /* what the host's clock was set by since the one before */
+        CorrectionReport report;
+} CorrectionEntry;
+
+/* The first one of a cycle, and so many later ones: of more than that, the newest is kept. */
+#define CORRECTION_ENTRIES_MAX 5
+
 /* What became of a machine in one cycle. */
 typedef struct MachineReport {
         bool is_part;                  /* it was there when the cycle began, or came in time */
@@ -31,13 +42,24 @@ typedef struct MachineReport {
         enum suspendd_run_state stood; /* SUSPENDED, PAUSED; UNKNOWN: never seen to stand */
         uint64_t stood_after_usec;     /* from the beginning of the cycle, MONOTONIC */
         uint64_t ran_after_usec;       /* from the wake, MONOTONIC; 0: not seen */
-        int64_t stand_boottime_ns;     /* when it stood; 0: never */
-        int64_t stopped_ns;            /* from its stand to its running again */
-        bool was_woken_late;           /* a late suspend struck and was undone */
-        bool is_failed;                /* what was wanted did not come about */
-        char why[160];                 /* why it was left alone, fell back, or failed */
-        CorrectionReport time;
+        int64_t stopped_ns; /* from its stand to its running again, as far as it was ours: */
+        int64_t seen_ns, unseen_ns; /* its own kernel makes up for the one, and not for the other */
+        bool was_woken_late;        /* a late suspend struck and was undone */
+        bool is_failed;             /* what was wanted did not come about */
+        char why[160];              /* why it was left alone, fell back, or failed */
+        CorrectionReport time;      /* the last one */
+        CorrectionEntry times[CORRECTION_ENTRIES_MAX];
+        unsigned n_times;
 } MachineReport;
+
+/* The span that it stands at a time. */
+typedef struct MachineStand {
+        int64_t since_boottime_ns;   /* 0: it does not stand by us */
+        int64_t counted_boottime_ns; /* up to here it is in the report; 0: nothing is */
+        int64_t asked_boottime_ns; /* when it was asked to run, if it may be obeying; 0: it was not */
+        bool is_seen;              /* it suspended itself, maybe with a pause on top */
+        bool is_doubtful;          /* paused, and maybe suspended beneath that */
+} MachineStand;
 
 struct Machine {
         List machines; /* in the Cycle's list */
@@ -73,13 +95,17 @@ struct Machine {
         bool is_retry_due;     /* the timer is for asking again, not for an answer */
         bool is_stop_astray;   /* a pause was given up, and may be carried out yet */
         bool is_run_astray;    /* the same of a resume or a wake */
+        bool is_suspended;     /* it suspended itself, and has not run since; maybe paused on top */
         bool is_suspend_owed;  /* an agent has taken a suspend that we have not seen */
         bool is_from_before;   /* noted by an earlier life, and not seen since */
         bool is_time_owed;     /* its clock is to be read once its agent answers */
         JournalNoteKind noted; /* what the journal says of it */
+        MachineStand stand;
         Correction correction;
-        MachineReport report; /* of the cycle at hand, or of the last one */
-        bool is_dirty;        /* changed since the bus was told */
+        CorrectionCause cause;   /* of that one, or the next */
+        int64_t host_stepped_ns; /* since the last one */
+        MachineReport report;    /* of the cycle at hand, or of the last one */
+        bool is_dirty;           /* changed since the bus was told */
 };
 
 /* lifetime: machine-info.c */
@@ -99,6 +125,11 @@ DEFINE_CLEANUP(Machine *, machine_free);
 int machine_set_info(Machine *m, const struct suspendd_machine_info *info);
 bool machine_can(const Machine *m, enum suspendd_act act);
 
+/* The page that is shared with its guest, borrowed until the next call; NULL: none is. */
+const char *machine_page(const Machine *m);
+/* What its guest answers by that. Returns: 1; 0 if it has not. */
+int machine_answer(const Machine *m, struct suspendd_answer *ret);
+
 /* Whether the machine stands because of us. */
 bool machine_is_held(const Machine *m);
 
@@ -109,6 +140,9 @@ bool machine_is_held(const Machine *m);
 enum suspendd_act machine_plan(const Machine *m, char *why, size_t size);
 
 /* what happens to it: machine.c */
+
+/* Puts its clock right, for a reason of its own; one that is under way begins anew and keeps its own. */
+void machine_correct_for(Machine *m, CorrectionCause cause, int64_t host_stepped_ns);
 
 /* Feeds the table: the next state, its actions, the trace line. */
 void machine_handle(Machine *m, MachineEvent event);

@@ -81,7 +81,7 @@ static void ops_on_milestone(void *userdata, CycleMilestone milestone, Machine *
 
         bus_api_milestone(m->bus_api, milestone, machine);
         manager_log_milestone(m, milestone);
-        if (milestone == CYCLE_FINISHED)
+        if (milestone == CYCLE_FINISHED || milestone == CYCLE_AMENDED)
                 manager_keep_record(m);
         if (!cycle_is_urgent(m->cycle))
                 manager_chores(m);
@@ -177,6 +177,55 @@ static void ops_on_trouble(void *userdata, const Plugin *p) {
         manager_chores(m);
 }
 
+static void ops_drift(void *userdata, const struct suspendd_drift *drift) {
+        Manager *m = userdata;
+        int r;
+
+        LIST_FOREACH(i, &m->plugins) {
+                const Plugin *p = LIST_ENTRY(i, Plugin, plugins);
+                LogFields fields = { .machine = drift->name, .plugin = p->api->name };
+
+                r = p->api->drift ? p->api->drift(p->instance, drift) : 0;
+                if (r < 0)
+                        log_with(&fields,
+                                 LOG_WARNING,
+                                 r,
+                                 "Cannot tell %s of its drift",
+                                 drift->name);
+        }
+}
+
+static int ops_answer(void *userdata, const Machine *machine, struct suspendd_answer *ret) {
+        Manager *m = userdata;
+
+        LIST_FOREACH(i, &m->plugins) {
+                const Plugin *p = LIST_ENTRY(i, Plugin, plugins);
+
+                *ret = (struct suspendd_answer){ .size = sizeof(*ret) };
+                if (p->api->answer &&
+                    p->api->answer(p->instance, machine->name, machine->uuid, ret) > 0)
+                        return 1;
+        }
+        return 0;
+}
+
+static const char *ops_page_name(void *userdata, const Machine *machine) {
+        Manager *m = userdata;
+
+        LIST_FOREACH(i, &m->plugins) {
+                const Plugin *p = LIST_ENTRY(i, Plugin, plugins);
+                const char *name = p->api->page_name ? p->api->page_name(
+                                                                       p->instance,
+                                                                       machine->name,
+                                                                       machine->uuid)
+                                                     : NULL;
+
+                if (name)
+                        return name;
+        }
+        return NULL;
+}
+
 /* A key is "PLUGIN:WHO@RUN"; of one that was too long the run is not known, and nothing certain. */
 static bool ops_has_ended(void *userdata, const char *key) {
         const char *who = strchr(key, ':'), *run = strrchr(key, '@');
@@ -212,6 +261,9 @@ static const CycleOps cycle_ops = {
         .on_enumerated = ops_on_enumerated,
         .on_stored = ops_on_stored,
         .on_trouble = ops_on_trouble,
+        .drift = ops_drift,
+        .answer = ops_answer,
+        .page_name = ops_page_name,
 };
 
 /* what happens outside */
@@ -622,6 +674,7 @@ static void manager_load_plugins(Manager *m) {
         for (char **name = m->config->plugins; name && *name; name++)
                 if (plugin_load(m->options.plugin_dir, *name, &host, m->cycle, &p) >= 0) {
                         list_append(&m->plugins, &p->plugins);
+                        m->cycle->has_drift |= p->api->drift != NULL;
                         manager_register_again(m, p);
                 }
         manager_restore_fds(m);

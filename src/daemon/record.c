@@ -38,12 +38,55 @@ static void put_int_if(JsonObject *o, const char *key, bool is_known, int64_t v)
 static JsonObject *record_time(const CorrectionReport *t) {
         JsonObject *o = json_object_new_object();
 
+        put_string(o, "repaired_by", correction_repairer_to_string(t->repaired_by));
+
         put_string(o, "verdict", correction_verdict_to_string(t->verdict));
         put_int_if(o, "before_ns", t->is_before_known, t->before_ns);
         put_int_if(o, "before_uncertainty_ns", t->is_before_known, t->before_uncertainty_ns);
         put_int_if(o, "after_ns", t->is_after_known, t->after_ns);
         put_int_if(o, "after_uncertainty_ns", t->is_after_known, t->after_uncertainty_ns);
         put_uint(o, "tries", t->tries);
+        return o;
+}
+
+/* The cycle's own; of a machine that went before it was over, what there is. */
+static JsonObject *record_first_time(const MachineReport *r) {
+        const CorrectionEntry *first = &r->times[0];
+        JsonObject *o = record_time(r->n_times > 0 ? &first->report : &r->time);
+
+        put_int(o, "host_clock_stepped_ns", r->n_times > 0 ? first->host_stepped_ns : 0);
+        return o;
+}
+
+static JsonObject *record_later(const MachineReport *r) {
+        JsonObject *later = json_object_new_array();
+
+        for (unsigned i = 1; i < r->n_times; i++) {
+                const CorrectionEntry *e = &r->times[i];
+                JsonObject *o = json_object_new_object();
+                char stamp[TIME_STAMP_MAX];
+
+                put_string(o, "at", time_stamp_format(stamp, e->at_realtime_ns));
+                put_string(o, "cause", correction_cause_to_string(e->cause));
+                put_int(o, "host_clock_stepped_ns", e->host_stepped_ns);
+                put(o, "time", record_time(&e->report));
+                (void) json_object_array_add(later, o);
+        }
+        return later;
+}
+
+static JsonObject *record_answer(const Machine *m) {
+        struct suspendd_answer answer;
+        JsonObject *o;
+
+        if (machine_answer(m, &answer) <= 0)
+                return NULL;
+        o = json_object_new_object();
+        put_bool(o, "corrects_realtime", answer.corrects_realtime);
+        put_bool(o, "corrects_boottime", answer.corrects_boottime);
+        put_bool(o, "current", answer.is_current);
+        put_int(o, "applied_ns", answer.applied_ns);
+        put_int(o, "refused_ns", answer.refused_ns);
         return o;
 }
 
@@ -72,7 +115,7 @@ static const char *record_stood(const MachineReport *r) {
 static JsonObject *record_machine(const Machine *m) {
         const MachineReport *r = &m->report;
         bool has_stood = record_stood(r), has_run = r->ran_after_usec != 0;
-        bool is_seen = r->stood == SUSPENDD_STATE_SUSPENDED;
+        bool has_stopped = has_run || r->stopped_ns > 0; /* another hand may have run it */
         JsonObject *o = json_object_new_object();
 
         put_string(o, "id", m->id);
@@ -84,13 +127,16 @@ static JsonObject *record_machine(const Machine *m) {
         put_string(o, "stood", record_stood(r));
         put_int_if(o, "stood_after_usec", has_stood, (int64_t) r->stood_after_usec);
         put_int_if(o, "ran_after_usec", has_run, (int64_t) r->ran_after_usec);
-        put_int_if(o, "stopped_ns", has_run, r->stopped_ns);
-        put_int_if(o, "seen_ns", has_run, is_seen ? r->stopped_ns : 0);
-        put_int_if(o, "unseen_ns", has_run, is_seen ? 0 : r->stopped_ns);
+        put_int_if(o, "stopped_ns", has_stopped, r->stopped_ns);
+        put_int_if(o, "seen_ns", has_stopped, r->seen_ns);
+        put_int_if(o, "unseen_ns", has_stopped, r->unseen_ns);
         put_bool(o, "late_suspend_undone", r->was_woken_late);
         put_bool(o, "failed", r->is_failed);
         put_string(o, "why", r->why);
-        put(o, "time", record_time(&r->time));
+        put_string(o, "page", machine_page(m));
+        put(o, "answer", record_answer(m));
+        put(o, "time", record_first_time(r));
+        put(o, "later", record_later(r));
         return o;
 }
 

@@ -91,6 +91,19 @@ enum suspendd_act machine_plan(const Machine *m, char *why, size_t size) {
         return lack || m->policy.mode == MODE_PAUSE ? SUSPENDD_ACT_PAUSE : SUSPENDD_ACT_SUSPEND;
 }
 
+/* The first machine has a page, and a reader of it. */
+const char *machine_page(const Machine *m) {
+        return m == LIST_ENTRY(the_cycle.machines.next, Machine, machines) ? m->name : NULL;
+}
+
+int machine_answer(const Machine *m, struct suspendd_answer *ret) {
+        *ret = (struct suspendd_answer){ .size = sizeof(*ret),
+                                         .corrects_realtime = 1,
+                                         .is_current = 1,
+                                         .applied_ns = m->report.unseen_ns };
+        return machine_page(m) != NULL;
+}
+
 Machine *cycle_find(Cycle *c, const char *id) {
         LIST_FOREACH(i, &c->machines) {
                 Machine *m = LIST_ENTRY(i, Machine, machines);
@@ -137,7 +150,7 @@ static void run(Machine *m) {
                 return;
 
         m->report.ran_after_usec = 2345;
-        m->report.stopped_ns = 3 * NSEC_PER_SEC;
+        m->report.stopped_ns = m->report.unseen_ns = 3 * NSEC_PER_SEC;
         m->report.time = (CorrectionReport){
                 .verdict = CORRECTION_SET,
                 .is_before_known = true,
@@ -147,7 +160,14 @@ static void run(Machine *m) {
                 .after_ns = 150000,
                 .after_uncertainty_ns = 50000,
                 .tries = 1,
+                .repaired_by = CORRECTION_BY_AGENT,
         };
+        m->report.times[0].report = m->report.time;
+        m->report.times[1] = (CorrectionEntry){ CORRECTION_CAUSE_HOST_CLOCK,
+                                                the_cycle.report.began.realtime_ns,
+                                                700 * NSEC_PER_MSEC,
+                                                m->report.time };
+        m->report.n_times = 2;
         bus_api_milestone(the_manager.bus_api, CYCLE_MACHINE_RAN, m);
 }
 

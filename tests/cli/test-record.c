@@ -61,6 +61,25 @@ START_TEST(test_summary_counts_machines) {
 }
 END_TEST
 
+#define SET_LATER(_verdict, _after)                                                                  \
+        "{\"id\":\"m\",\"stood\":\"paused\",\"failed\":false,\"time\":{\"verdict\":\"unreachable\"," \
+        "\"after_ns\":null},\"later\":[{\"time\":{\"verdict\":\"set\",\"after_ns\":1}},{\"time\":{"  \
+        "\"verdict\":\"" _verdict "\",\"after_ns\":" _after ",\"after_uncertainty_ns\":7}}]}"
+
+/* A clock is as it was left, not as it was found first. */
+START_TEST(test_last_correction_counts) {
+        _cleanup_json_ JsonObject *good =
+                        json_tokener_parse(RECORD("woke", SET_LATER("set", "40")));
+        _cleanup_json_ JsonObject *bad =
+                        json_tokener_parse(RECORD("woke", SET_LATER("gave-up", "40")));
+        _cleanup_json_ JsonObject *summary = record_summary(good);
+
+        ck_assert(!record_is_wrong(good));
+        ck_assert(record_is_wrong(bad));
+        ck_assert_int_eq(number(summary, "worst_residual_ns"), 40);
+}
+END_TEST
+
 START_TEST(test_summary_without_a_reading_has_no_residual) {
         _cleanup_json_ JsonObject *record = json_tokener_parse(
                         RECORD("woke", MACHINE("null", "false", "none", "null")));
@@ -79,6 +98,7 @@ int main(void) {
 
         tcase_add_loop_test(tcase, test_wrong_is_seen, 0, ARRAY_LEN(records));
         tcase_add_test(tcase, test_summary_counts_machines);
+        tcase_add_test(tcase, test_last_correction_counts);
         tcase_add_test(tcase, test_summary_without_a_reading_has_no_residual);
         suite_add_tcase(suite, tcase);
 

@@ -58,6 +58,7 @@ _Static_assert(ARRAY_LEN(letter_names) == LETTER_MAX, "a name for each letter");
 typedef struct Setting {
         FakeAnswer a[SUSPENDD_ACT_MAX], b[SUSPENDD_ACT_MAX];
         Policy policy_a, policy_b;
+        FakeReader reader_a, reader_b; /* what their guests make of their pages */
         bool is_stacking, is_shy;
         uint64_t delay_max_usec, late_usec;
         const char *journal_path;
@@ -89,6 +90,8 @@ static void stage_init(Stage *s, const Setting *setting) {
         s->a->late_usec = s->b->late_usec = setting->late_usec;
         s->b->why_not[SUSPENDD_ACT_SUSPEND] = s->b->why_not[SUSPENDD_ACT_GET_TIME] =
                         s->b->why_not[SUSPENDD_ACT_SET_TIME] = "no guest agent";
+        s->a->page.reader = setting->reader_a;
+        s->b->page.reader = setting->reader_b;
         fake_vm_start(s->a);
         fake_vm_start(s->b);
         rig_start(&s->rig);
@@ -414,6 +417,17 @@ static Policy random_policy(uint64_t *state) {
         return p;
 }
 
+static FakeReader random_reader(uint64_t *state) {
+        uint64_t x = random_next(state);
+
+        return (FakeReader){
+                .is_there = x % 2,
+                .is_stuck = x / 2 % 8 == 0,
+                .is_guarding = x / 16 % 4 != 0,
+                .late_usec = x / 64 % 4 ? 10 * USEC_PER_MSEC : x / 256 % 5000 * USEC_PER_MSEC,
+        };
+}
+
 static Setting random_setting(uint64_t *state) {
         static const uint64_t delays[] = { 5 * USEC_PER_SEC, 1 * USEC_PER_SEC, 0, USEC_INFINITY };
         Setting s = {
@@ -422,6 +436,8 @@ static Setting random_setting(uint64_t *state) {
                 .is_stacking = random_next(state) % 2,
                 .delay_max_usec = delays[random_next(state) % 8 < 5 ? 0 : random_next(state) % 4],
                 .late_usec = (random_next(state) % 20) * USEC_PER_SEC,
+                .reader_a = random_reader(state),
+                .reader_b = random_reader(state),
         };
 
         for (int act = 0; act < SUSPENDD_ACT_MAX; act++) {

@@ -352,6 +352,8 @@ START_TEST(test_names_go_there_and_back) {
         CHECK_NAMES(mode, MODE);
         CHECK_NAMES(time_sync, TIME_SYNC);
         CHECK_NAMES(correction_verdict, CORRECTION_VERDICT);
+        CHECK_NAMES(correction_repairer, CORRECTION_REPAIRER);
+        CHECK_NAMES(correction_cause, CORRECTION_CAUSE);
 }
 END_TEST
 

@@ -259,10 +259,32 @@ class Acting(Case):
     def test_rehearsal_prints_the_cycle(self):
         text = self.good("rehearse", "--for=50ms")
         self.assertIn("Kind: rehearsal", text)
-        self.assertRegex(text, r"(?m)^vm1 +suspended +1.23ms +3s +-3s ±200us +\+150us ±50us +1 +set$")
+        self.assertRegex(text, r"(?m)^vm1 +suspended +1.23ms +3s +-3s +\+150us ±50us +1 +set +agent$")
+        self.assertRegex(text, r"(?m)^vm1, [-0-9]+ [:0-9]+: clock set \(host-clock set by \+700ms\): off by -3s, then \+150us ±50us$")
         self.assertRegex(text, r"(?m)^vm2 +paused ")
         self.assertIn("vm2: pause: no guest agent", text)
         self.assertEqual(self.good("history", "1"), text)
+
+    def test_show_and_history_tell_of_page_reader_and_later_corrections(self):
+        self.good("rehearse", "--for=0", "-q")
+        shown = self.json("show", "vm1")[0]
+        record = {x["id"]: x for x in self.json("history", "1")["machines"]}["vm1"]
+        for of in (shown, record):
+            self.assertEqual(of["page"], "vm1")
+            self.assertEqual(of["answer"], {"corrects_realtime": True, "corrects_boottime": False, "current": True,
+                                            "applied_ns": 3 * 10**9, "refused_ns": 0})
+            self.assertEqual((of["seen_ns"], of["unseen_ns"]), (0, 3 * 10**9))
+            self.assertEqual([(x["cause"], x["host_clock_stepped_ns"]) for x in of["later"]], [("host-clock", 700 * 10**6)])
+        self.assertEqual(shown["repaired_by"], "agent")
+        self.assertEqual(record["time"]["repaired_by"], "agent")
+        self.assertEqual(shown["later"][0]["after_ns"], record["later"][0]["time"]["after_ns"])
+        text = self.good("show", "vm1")
+        for line in (r"Page: vm1", r"Repaired by: agent", r"Lacked: 3s", r"Its reader is up to date: yes",
+                     r": clock set \(host-clock set by \+700ms\)"):
+            self.assertRegex(text, "(?m)" + line)
+        other = self.json("show", "vm2")[0]
+        self.assertEqual((other["page"], other["answer"]), ("", None))
+        self.assertNotIn("Its reader", self.good("show", "vm2"))
 
     def test_rehearsal_that_leaves_something_wrong_is_6(self):
         self.good("mode", "vm2", "suspend", "-q")

@@ -6,13 +6,14 @@ what QEMU and the compilers say of what is printed and written."""
 import json
 import mmap
 import os
+import re
 import shutil
 import signal
 import struct
 import subprocess
 import unittest
 
-from _bus import wait_for
+from _bus import COMMAND, SOURCE, wait_for
 from _daemon import DAEMON, DaemonCase
 from _suspendd import UNIT, Suspendd, SuspenddCase, start_host
 
@@ -194,6 +195,51 @@ class Lives(PageCase):
             self.good("page", "show", "vm")
 
 
+class Cycles(PageCase):
+    """What cycles of the daemon write into a page."""
+
+    machine = "Machine=web"
+
+    def setUp(self):
+        super().setUp()
+        wait_for(lambda: self.json("list"), "a machine")
+        self.good("page", "create", "web")
+
+    def rehearse(self, milliseconds):
+        """A cycle; the page afterwards, and what the history says of the machine."""
+        record = self.json("rehearse", "--for=%dms" % milliseconds)
+        return self.listed("web"), record["machines"][0]
+
+    def test_totals_are_those_of_the_history_and_only_grow(self):
+        first, machine = self.rehearse(50)
+        self.assertEqual((first["cycles"], first["state"], first["seen_ns"] > 0 or first["unseen_ns"] > 0), (1, "settled", True))
+        self.assertGreaterEqual(first["last_unseen_ns"] + first["last_seen_ns"], 50 * 1000000)
+        self.assertLessEqual(first["last_unseen_ns"] + first["last_seen_ns"], machine["stopped_ns"] + 1000000)
+        second, _ = self.rehearse(20)
+        self.assertEqual(second["cycles"], 2)
+        self.assertEqual(second["epoch"], first["epoch"])
+        self.assertEqual(second["unseen_ns"] + second["seen_ns"],
+                         first["unseen_ns"] + first["seen_ns"] + second["last_unseen_ns"] + second["last_seen_ns"])
+        self.assertGreater(second["disruption_marker"], first["disruption_marker"])
+
+    def test_kill_while_machines_stand_never_takes_anything_back(self):
+        with open(self.page("web"), "rb") as f, mmap.mmap(f.fileno(), 4096, prot=mmap.PROT_READ) as page:
+            before, epoch = 0, self.listed("web")["epoch"]
+            for _ in range(5):
+                self.rehearse(5)
+                rehearsal = self.spawn([COMMAND, "rehearse", "--for=10s"], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+                wait_for(lambda: self.json("status")["machines_held"] == 1, "the machine held")
+                self.kill_and_start()
+                rehearsal.wait()
+                wait_for(lambda: self.json("status")["state"] == "idle", "idle")
+                told = self.listed("web")
+                total = told["unseen_ns"] + told["seen_ns"]
+                self.assertEqual(told["epoch"], epoch)
+                self.assertGreater(total, before)
+                self.assertEqual(sum(RECORD.unpack_from(page, 0x800)[7:9]), total)
+                before = total
+
+
 class Written(PageCase):
     """What is printed and written is taken by those whom it is for."""
 
@@ -306,6 +352,40 @@ class Service(SuspenddCase):
         self.suspendd.ctl("rehearse", "--for=1ms")
         self.assertEqual(self.suspendd.pid(), pid)
         self.suspendd.ctl("page", "remove", "spoilt")
+
+
+class OwnFileSystem(SuspenddCase):
+    """The pages' directory as a file system of its own, as suspendd-drift-page(7) has it."""
+
+    @classmethod
+    def setUpClass(cls):
+        cls.host = start_host(sleep=1)
+        cls.addClassCleanup(cls.host.stop)
+        cls.suspendd = Suspendd(cls.host, "[Manager]\nPlugins=page\n[Plugin page]\nPage=a nobody\nPage=b 65533\n")
+        with open(os.path.join(SOURCE, "man/suspendd-drift-page.7")) as f:
+            unit = re.search(r"(?s)# /etc/systemd/system/(run-suspendd-pages\.mount)\n(.*?)\.Ed", f.read())
+        cls.host.write("/etc/systemd/system/" + unit.group(1), unit.group(2))
+        cls.host.systemctl("daemon-reload")
+        cls.host.systemctl("enable", unit.group(1))
+        cls.suspendd.start()
+
+    def test_user_who_fills_it_harms_no_page_that_is_there(self):
+        def free(path):
+            return int(self.host.run("stat", "-f", "-c", "%f", path).stdout)
+        self.assertEqual(self.host.run("stat", "-f", "-c", "%b", "/run/suspendd/pages").stdout.strip(), "4096", "16 MiB")
+        before = free("/run")
+        self.host.run("setpriv", "--reuid=65534", "--clear-groups", "dd", "if=/dev/zero", "of=/run/suspendd/pages/a",
+                      "bs=1M", "count=64", check=False)
+        self.assertEqual(free("/run/suspendd/pages"), 0)
+        self.assertLess(before - free("/run"), 1000)
+        refused = self.suspendd.ctl("page", "create", "c", check=False)
+        self.assertEqual(refused.returncode, 1)
+        self.assertIn("cannot be made", refused.stderr)
+
+        self.host.systemctl("restart", UNIT)
+        self.assertNotIn("trouble", self.suspendd.json("page", "show", "b"))
+        self.suspendd.ctl("page", "remove", "a")
+        self.suspendd.ctl("page", "create", "c")
 
 
 if __name__ == "__main__":

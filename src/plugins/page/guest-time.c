@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #include "plugins/page/guest-time.h"
 #include <errno.h>
-#include <limits.h>
 #include "common/process.h"
 #include "common/time-util.h"
 #include "plugins/page/host-counter.h"
@@ -112,17 +111,6 @@ uint64_t host_time_refresh_usec(const HostTime *h) {
 
 /* one guest */
 
-/* The process whose VM it is, if it is that start of it. Returns: its PID; -ESRCH. */
-static pid_t pid_of_run(const char *run) {
-        char *end;
-        long pid = strtol(run, &end, 10);
-
-        /* Without its start ("PID" alone) it may be anybody by now. */
-        if (pid <= 0 || pid > INT_MAX || *end != '.' || process_has_ended(run))
-                return -ESRCH;
-        return (pid_t) pid;
-}
-
 /*
  * When the host's counter has begun anew (S3), KVM moves the guest's by as much, but only when the vCPU
  * is run the next time; until then debugfs shows what was right before. It cannot stay the same: what
@@ -133,11 +121,11 @@ static bool is_outdated(const HostTime *h, const GuestTime *g, const KvmClock *s
 }
 
 static bool learn(HostTime *h, GuestTime *g, const char *run, const char **ret_why) {
-        pid_t pid = pid_of_run(run);
         KvmClock seen;
+        pid_t pid;
         int r;
 
-        if (pid < 0) {
+        if (process_find(run, &pid) < 0) {
                 *ret_why = "its VMM is not known";
                 return false;
         }
@@ -147,7 +135,7 @@ static bool learn(HostTime *h, GuestTime *g, const char *run, const char **ret_w
                 return false;
         }
         /* Another process that got the number meanwhile would have another start. */
-        if (pid_of_run(run) < 0) {
+        if (process_find(run, &pid) < 0) {
                 *ret_why = "its VMM has ended";
                 return false;
         }

@@ -380,6 +380,13 @@ static int keeper_tell(Keeper *k, const struct suspendd_drift *d, uint32_t flags
         return r < 0 ? r : 1;
 }
 
+/* An error is told when there is something to tell the guest. */
+void keeper_refresh(Keeper *k) {
+        k->state.sequence += 2;
+        if (page_state_write(k->state_fd, &k->state) >= 0)
+                (void) keeper_write_vmclock(k);
+}
+
 static int keeper_take(Keeper *k, const struct suspendd_drift *d) {
         int r;
 
@@ -406,7 +413,11 @@ static int keeper_take(Keeper *k, const struct suspendd_drift *d) {
                 k->state.disruption_marker++;
                 return keeper_tell(k, d, 0, true);
         case SUSPENDD_DRIFT_MET:
-                return keeper_tell(k, d, k->state.flags, false);
+                if (!k->page)
+                        return -ENODEV;
+                host_time_look(k->place->time);
+                keeper_refresh(k);
+                return 1;
         default:
                 return -EINVAL;
         }
@@ -423,13 +434,6 @@ int keeper_drift(Keeper *k, const struct suspendd_drift *d) {
 
 bool keeper_wants_refresh(const Keeper *k) {
         return k->page && guest_time_wants_refresh(&k->time);
-}
-
-/* An error is told when there is something to tell the guest. */
-void keeper_refresh(Keeper *k) {
-        k->state.sequence += 2;
-        if (page_state_write(k->state_fd, &k->state) >= 0)
-                (void) keeper_write_vmclock(k);
 }
 
 /* being answered */

@@ -3,9 +3,13 @@
 /* One page: a reader on another thread, and an owner who does with the file what he likes. */
 
 #include <errno.h>
+#include <linux/userfaultfd.h>
+#include <poll.h>
 #include <pthread.h>
 #include <signal.h>
+#include <sys/ioctl.h>
 #include <sys/mman.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include "common/clock-sample.h"
 #include "daemon/scratch.h"
@@ -299,6 +303,86 @@ START_TEST(test_owner_who_truncates_all_the_time_harms_nobody) {
 }
 END_TEST
 
+/*
+ * Where a write() takes its bytes from, and where reading them waits until somebody allows it: as a file on a
+ * FUSE mount of the owner's own does. Returns: its userfaultfd; a negative errno where there is none.
+ */
+static int memory_that_waits(void **ret) {
+        struct uffdio_api api = { .api = UFFD_API };
+        struct uffdio_register range = { .mode = UFFDIO_REGISTER_MODE_MISSING };
+        int fd = (int) syscall(SYS_userfaultfd, O_CLOEXEC | O_NONBLOCK);
+
+        if (fd < 0)
+                return -errno;
+        *ret = mmap(NULL,
+                    PAGE_SIZE_BYTES,
+                    PROT_READ | PROT_WRITE,
+                    MAP_PRIVATE | MAP_ANONYMOUS,
+                    -1,
+                    0);
+        ck_assert_ptr_ne(*ret, MAP_FAILED);
+        range.range.start = (uintptr_t) *ret;
+        range.range.len = PAGE_SIZE_BYTES;
+        ck_assert_int_eq(ioctl(fd, UFFDIO_API, &api), 0);
+        ck_assert_int_eq(ioctl(fd, UFFDIO_REGISTER, &range), 0);
+        return fd;
+}
+
+typedef struct Writer {
+        int fd;
+        const void *bytes;
+        ssize_t n;
+} Writer;
+
+static void *write_at_last(void *userdata) {
+        Writer *w = userdata;
+
+        w->n = pwrite(w->fd, w->bytes, PAGE_SIZE_BYTES, 0);
+        return NULL;
+}
+
+/* The inode's lock is his for as long as his write() waits. */
+START_TEST(test_owner_who_holds_the_inode_is_not_waited_for) {
+        struct uffdio_zeropage allowed = { 0 };
+        char folder[] = "/dev/shm/suspendd-test-XXXXXX";
+        struct pollfd waits = { .events = POLLIN };
+        Writer writer = { 0 };
+        void *memory = NULL;
+        DriftAnswer answer;
+        pthread_t thread;
+
+        waits.fd = memory_that_waits(&memory);
+        if (waits.fd < 0) {
+                printf("no userfaultfd here\n");
+                return;
+        }
+        page_free(page);
+        ck_assert_ptr_nonnull(mkdtemp(folder));
+        (void) close(directory);
+        directory = open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+        ck_assert_int_eq(page_create(directory, "vm", scratch_fd, &page), 0);
+        ck_assert_int_eq(page_appear(page, directory, "vm", geteuid()), 0);
+
+        writer = (Writer){ .fd = openat(directory, "vm", O_RDWR | O_CLOEXEC), .bytes = memory };
+        ck_assert_int_eq(pthread_create(&thread, NULL, write_at_last, &writer), 0);
+        ck_assert_int_eq(poll(&waits, 1, 10000), 1);
+        ck_assert_int_eq(waits.revents, POLLIN);
+        write_both(1);
+        ck_assert_int_eq(page_read_answer(page, &answer), 0);
+
+        allowed.range.start = (uintptr_t) memory;
+        allowed.range.len = PAGE_SIZE_BYTES;
+        ck_assert_int_eq(ioctl(waits.fd, UFFDIO_ZEROPAGE, &allowed), 0);
+        ck_assert_int_eq(pthread_join(thread, NULL), 0);
+        ck_assert_int_eq(writer.n, PAGE_SIZE_BYTES);
+        ck_assert_int_eq(unlinkat(directory, "vm", 0), 0);
+        ck_assert_int_eq(rmdir(folder), 0);
+        (void) close(writer.fd);
+        (void) close(waits.fd);
+        (void) munmap(memory, PAGE_SIZE_BYTES);
+}
+END_TEST
+
 START_TEST(test_page_that_is_gone_can_be_written) {
         ck_assert_int_eq(unlink(scratch_path("vm")), 0);
         scratch_write("vm", "another file");
@@ -416,6 +500,7 @@ int main(void) {
         tcase_add_test(tcase, test_what_is_there_is_not_replaced);
         tcase_add_test(tcase, test_truncated_page_is_an_error_and_no_signal);
         tcase_add_test(tcase, test_owner_who_truncates_all_the_time_harms_nobody);
+        tcase_add_test(tcase, test_owner_who_holds_the_inode_is_not_waited_for);
         tcase_add_test(tcase, test_page_that_is_gone_can_be_written);
         tcase_add_test(tcase, test_page_of_an_earlier_life_is_taken_over);
         tcase_add_test(tcase, test_anything_else_is_refused_by_name);

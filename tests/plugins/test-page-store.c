@@ -713,6 +713,7 @@ START_TEST(test_settings_make_what_is_missing_and_errors_are_left_out) {
                 { "Page", "", "x.conf", 10 },
                 { "Pages", "bad", "x.conf", 11 },
         };
+        static const struct suspendd_setting otherwise = { "Page", "two 0 5", "x.conf", 3 };
         uint64_t epoch;
         int64_t vectors;
         JsonObject *two;
@@ -731,10 +732,17 @@ START_TEST(test_settings_make_what_is_missing_and_errors_are_left_out) {
         (void) json_object_put(two);
         ck_assert_ptr_null(listed("bad"));
 
+        /* What is there stays as it is, with a word if it should be otherwise. */
+        ck_assert_int_eq(store_load(store, settings, 4), 0);
+        ck_assert_uint_eq(fake.n_warnings, 7);
+        ck_assert_int_eq(store_load(store, &otherwise, 1), 0);
+        ck_assert_uint_eq(fake.n_warnings, 8);
+        ck_assert_ptr_nonnull(strstr(fake.warning, "Page two stays"));
+
         /* What is named no longer stays. */
         ck_assert_int_eq(store_load(store, NULL, 0), 0);
         ck_assert_uint_eq(record_of("one").unseen_ns, 0);
-        ck_assert_uint_eq(fake.n_enumerated, 3);
+        ck_assert_uint_eq(fake.n_enumerated, 5);
 }
 END_TEST
 

@@ -57,6 +57,11 @@ const char *keeper_name(const Keeper *k) {
         return k->name;
 }
 
+bool keeper_is_as(const Keeper *k, const KeeperOptions *options) {
+        return k->state.owner == options->owner && k->state.vectors == options->vectors &&
+               (k->state.notifies != 0) == options->notifies;
+}
+
 /* publishing */
 
 static void keeper_set_trouble(Keeper *k, const char *why, int r) {

@@ -70,6 +70,9 @@ void keeper_link(Keeper *k, List *head);
 Keeper *keeper_from_link(List *link);
 const char *keeper_name(const Keeper *k);
 
+/* Whether it was made so. */
+bool keeper_is_as(const Keeper *k, const KeeperOptions *options);
+
 /* use; as suspendd_plugin has them */
 
 /* Whether it is for that start of a VMM: that one runs as the page's owner, or nobody can tell as whom. */

@@ -22,10 +22,11 @@ _Static_assert(sizeof(Stored) == 144, "likewise");
 
 /* FNV-1a, 64 bits. Against damage, not against malice: the file is root's. */
 static uint64_t checksum(const Stored *s) {
-        const uint8_t *bytes = (const uint8_t *) s;
         uint64_t hash = UINT64_C(0xcbf29ce484222325);
+        uint8_t bytes[offsetof(Stored, checksum)];
 
-        for (size_t i = 0; i < offsetof(Stored, checksum); i++)
+        memcpy(bytes, s, sizeof(bytes));
+        for (size_t i = 0; i < sizeof(bytes); i++)
                 hash = (hash ^ bytes[i]) * UINT64_C(0x100000001b3);
         return hash;
 }

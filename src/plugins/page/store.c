@@ -260,6 +260,53 @@ static int store_open(Store *s) {
         return r;
 }
 
+/* making */
+
+static int parse_owner(const char *text, uid_t *ret, const char **ret_why) {
+        int r = owner_parse(text, ret);
+
+        if (r < 0)
+                *ret_why = r == -EINVAL ? "there is no such user" : "the user cannot be looked up";
+        return r;
+}
+
+static int check_new(
+                const Store *s,
+                const char *name,
+                const KeeperOptions *options,
+                const char **ret_why) {
+        if (!s->is_open) {
+                *ret_why = "the pages' directory cannot be used";
+                return -ENOTDIR;
+        }
+        if (!keeper_name_is_valid(name) || is_socket_name(name))
+                *ret_why = "a page's name is 1 to 100 letters, digits, _, . and -, with no . first "
+                           "and no .sock last";
+        else if (options->vectors > KEEPER_VECTORS_MAX)
+                *ret_why = "a doorbell has 16 vectors at most";
+        else if (store_find(s, name))
+                return -EEXIST;
+        else if (s->n_keepers >= PAGES_MAX)
+                *ret_why = "there are too many pages";
+        else
+                return 0;
+        return -EINVAL;
+}
+
+static int store_make(
+                Store *s, const char *name, const KeeperOptions *options, const char **ret_why) {
+        Keeper *k;
+        int r;
+
+        r = check_new(s, name, options, ret_why);
+        if (r >= 0)
+                r = keeper_create(&s->place, name, options, &k, ret_why);
+        if (r < 0)
+                return r;
+        store_add(s, k);
+        return 0;
+}
+
 /* settings */
 
 /* "NAME [OWNER [VECTORS [notify]]]"; the words are borrowed from @text, which is changed. */
@@ -280,11 +327,25 @@ static int parse_vectors(const char *text, unsigned *ret) {
         return 0;
 }
 
+/* One that is there stays as it is: a VMM may have it. */
+static int store_check_same(Store *s, const char *name, const KeeperOptions *options) {
+        const Keeper *k = store_find(s, name);
+
+        if (keeper_is_as(k, options))
+                return 0;
+        LOG(s,
+            LOG_WARNING,
+            "Page %s stays as it was made, and not as it is said now; it has to be removed before",
+            name);
+        return 0;
+}
+
 static int store_load_page(Store *s, const char *value, const char **ret_why) {
         _cleanup_free_ char *text = strdup(value);
         char *words[SETTING_WORDS_MAX + 1] = { 0 };
-        unsigned vectors = 1;
+        KeeperOptions options = { .vectors = 1 };
         size_t n;
+        int r;
 
         if (!text)
                 return -ENOMEM;
@@ -293,7 +354,7 @@ static int store_load_page(Store *s, const char *value, const char **ret_why) {
                 *ret_why = "it is not NAME [OWNER [VECTORS [notify]]]";
                 return -EINVAL;
         }
-        if (n > 2 && parse_vectors(words[2], &vectors) < 0) {
+        if (n > 2 && parse_vectors(words[2], &options.vectors) < 0) {
                 *ret_why = "the number of vectors is none";
                 return -EINVAL;
         }
@@ -301,9 +362,12 @@ static int store_load_page(Store *s, const char *value, const char **ret_why) {
                 *ret_why = "the last word can only be notify";
                 return -EINVAL;
         }
-        if (store_find(s, words[0]))
-                return 0;
-        return store_create(s, words[0], words[1], vectors, n > 3, ret_why);
+        options.notifies = n > 3;
+        r = parse_owner(words[1], &options.owner, ret_why);
+        if (r < 0)
+                return r;
+        return store_find(s, words[0]) ? store_check_same(s, words[0], &options)
+                                       : store_make(s, words[0], &options, ret_why);
 }
 
 static void store_load_setting(Store *s, const struct suspendd_setting *setting) {
@@ -384,37 +448,10 @@ int store_create(
                 int notifies,
                 const char **ret_why) {
         KeeperOptions options = { .vectors = vectors, .notifies = notifies };
-        Keeper *k;
-        int r = -EINVAL;
+        int r;
 
-        if (!s->is_open) {
-                *ret_why = "the pages' directory cannot be used";
-                return -ENOTDIR;
-        }
-        if (!keeper_name_is_valid(name) || is_socket_name(name))
-                *ret_why = "a page's name is 1 to 100 letters, digits, _, . and -, with no . first "
-                           "and no .sock last";
-        else if (vectors > KEEPER_VECTORS_MAX)
-                *ret_why = "a doorbell has 16 vectors at most";
-        else if (store_find(s, name))
-                r = -EEXIST;
-        else if (s->n_keepers >= PAGES_MAX)
-                *ret_why = "there are too many pages";
-        else
-                r = 0;
-        if (r < 0)
-                return r;
-
-        r = owner_parse(owner, &options.owner);
-        if (r < 0) {
-                *ret_why = r == -EINVAL ? "there is no such user" : "the user cannot be looked up";
-                return r;
-        }
-        r = keeper_create(&s->place, name, &options, &k, ret_why);
-        if (r < 0)
-                return r;
-        store_add(s, k);
-        return 0;
+        r = parse_owner(owner, &options.owner, ret_why);
+        return r < 0 ? r : store_make(s, name, &options, ret_why);
 }
 
 int store_remove(Store *s, const char *name, int force, const char **ret_why) {

@@ -46,6 +46,8 @@ static const Field rows[] = {
         { "Publishings", "publishings", FORMAT_COUNT, 0, NULL },
         { "Marker", "disruption_marker", FORMAT_COUNT, 0, NULL },
         { "Notifies", "notifies", FORMAT_YES_NO, FIELD_IF_SET, NULL },
+        { "Tells UTC", "has_time", FORMAT_YES_NO, 0, NULL },
+        { "Not, for", "why_no_time", FORMAT_TEXT, 0, NULL },
 };
 
 static const Field answer_rows[] = {

@@ -2,6 +2,7 @@
 #include "common/process.h"
 #include <errno.h>
 #include <inttypes.h>
+#include <limits.h>
 #include "common/macro.h"
 
 /* Field 22 of /proc/PID/stat, counted behind the name, which may hold anything. */
@@ -39,15 +40,48 @@ int process_run_string(pid_t pid, char **ret) {
         return 0;
 }
 
+/* Returns: 0; -EINVAL if there is no start in it. */
+static int parse_run(const char *run, pid_t *ret_pid, uint64_t *ret_since) {
+        const char *since = strrchr(run, '.'), *pid = since;
+        char *end;
+        long n;
+
+        if (!since)
+                return -EINVAL;
+        while (pid > run && pid[-1] != '.')
+                pid--;
+        n = strtol(pid, &end, 10);
+        if (end != since || n <= 0 || n > INT_MAX)
+                return -EINVAL;
+        if (sscanf(since, ".%" SCNu64, ret_since) != 1)
+                return -EINVAL;
+        *ret_pid = (pid_t) n;
+        return 0;
+}
+
+int process_find(const char *run, pid_t *ret) {
+        uint64_t since, now = 0;
+        pid_t pid;
+        int r;
+
+        r = parse_run(run, &pid, &since);
+        if (r < 0)
+                return r;
+        r = process_start_time(pid, &now);
+        if (r == -ENOENT || (r >= 0 && now != since))
+                return -ESRCH;
+        if (r < 0)
+                return -EINVAL;
+        *ret = pid;
+        return 0;
+}
+
 bool process_has_ended(const char *run) {
-        uint64_t since, now = 0, first;
-        int pid, r;
+        uint64_t first;
+        pid_t pid;
 
         /* A /proc that hides other people's processes would hide the first one. */
-        if (sscanf(run, "%d.%" SCNu64, &pid, &since) != 2 || process_start_time(1, &first) < 0)
-                return false;
-        r = process_start_time(pid, &now);
-        return r == -ENOENT || (r >= 0 && now != since);
+        return process_start_time(1, &first) >= 0 && process_find(run, &pid) == -ESRCH;
 }
 
 /* The effective one: the second of proc(5)'s "Uid:" in status. /proc/PID itself is root's for some. */
@@ -70,17 +104,19 @@ static int process_effective_user(int pid, uid_t *ret) {
 
 int process_user(const char *run, uid_t *ret) {
         uid_t user;
-        uint64_t since, now = 0;
-        int pid, r;
+        pid_t pid;
+        int r;
 
-        if (sscanf(run, "%d.%" SCNu64, &pid, &since) != 2)
-                return -EINVAL;
+        r = process_find(run, &pid);
+        if (r < 0)
+                return r;
         r = process_effective_user(pid, &user);
         if (r < 0)
                 return r == -ENOENT ? -ESRCH : -EINVAL;
-        /* After it: the PID may have been given to another one in between. */
-        if (process_start_time(pid, &now) < 0 || now != since)
-                return -ESRCH;
+        /* Again: the PID may have been given to another one in between. */
+        r = process_find(run, &pid);
+        if (r < 0)
+                return r;
         *ret = user;
         return 0;
 }

@@ -19,6 +19,11 @@
  */
 int process_run_string(pid_t pid, char **ret);
 
+/* Below, a text may have more in front, as "ID.PID.STARTTIME": the last two count. */
+
+/* The process of such a text. Returns: 0; -ESRCH if it is gone; -EINVAL if it is no such text, or /proc does not tell. */
+int process_find(const char *run, pid_t *ret);
+
 /* Whether the process of such a text is gone for certain; false if /proc does not tell. */
 bool process_has_ended(const char *run);
 

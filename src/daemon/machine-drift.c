@@ -121,7 +121,7 @@ static bool machine_is_struck(const Machine *m) {
                 (m->is_run_astray && is_stopping));
 }
 
-void machine_drift_saw(Machine *m) {
+void machine_drift_saw(Machine *m, enum suspendd_run_state before) {
         if (m->run_state == SUSPENDD_STATE_SUSPENDED || m->run_state == SUSPENDD_STATE_RUNNING)
                 m->is_suspended = m->run_state == SUSPENDD_STATE_SUSPENDED;
         if (m->is_from_before)
@@ -130,6 +130,8 @@ void machine_drift_saw(Machine *m) {
         case SUSPENDD_STATE_RUNNING:
                 if (m->stand.since_boottime_ns != 0)
                         machine_end_stand(m, SUSPENDD_DRIFT_RAN);
+                else if (before != SUSPENDD_STATE_RUNNING)
+                        machine_tell(m, SUSPENDD_DRIFT_MET, 0, 0);
                 break;
         case SUSPENDD_STATE_PAUSED:
                 if (!machine_is_struck(m))

@@ -22,7 +22,7 @@ void machine_drift_stood(Machine *m);
 void machine_drift_running(Machine *m);
 
 /* A run state was seen, and nothing has been made of it yet: one that runs, or that is not ours, ends the span. */
-void machine_drift_saw(Machine *m);
+void machine_drift_saw(Machine *m, enum suspendd_run_state before);
 
 /* Whether it stands by us, and is not on its way back. */
 bool machine_drift_is_certain(const Machine *m);

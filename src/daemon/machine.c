@@ -508,7 +508,7 @@ void machine_on_state(
                 return;
 
         cycle_enter(m->cycle);
-        machine_drift_saw(m);
+        machine_drift_saw(m, before);
         if (before != SUSPENDD_STATE_UNKNOWN || !machine_adopt(m)) {
                 if (!machine_is_obsolete(m))
                         machine_handle(m, machine_event_of(m));

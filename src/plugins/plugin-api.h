@@ -79,6 +79,7 @@ enum suspendd_drift_phase {
         SUSPENDD_DRIFT_RUNNING, /* it is about to be let run; to_boottime_ns is as far as it is known to stand */
         SUSPENDD_DRIFT_RAN,  /* it runs, since to_boottime_ns */
         SUSPENDD_DRIFT_LOOK, /* nothing was held; the host slept unannounced, or its clock was set */
+        SUSPENDD_DRIFT_MET, /* it was announced, or is seen to run after others held it: nothing is owed */
         SUSPENDD_DRIFT_MAX,
         SUSPENDD_DRIFT_INVALID = -22,
 };
@@ -251,7 +252,7 @@ struct suspendd_plugin {
         int (*store_mode)(void *vm, uint64_t request, const char *mode);
 
         /*
-         * Tells a machine's guest by a page and, but for STOOD and RUNNING, an interrupt. At RUNNING all is in
+         * Tells a machine's guest by a page and, but for STOOD, RUNNING and MET, an interrupt. At RUNNING all is in
          * the page before it returns: the guest's first instruction finds it there. A span may be told more
          * than once, also in another life of the daemon, and is counted once.
          * Returns: 1; 0 if this plugin has nothing shared with that machine; a negative errno.

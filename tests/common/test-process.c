@@ -96,6 +96,36 @@ START_TEST(test_user_is_as_whom_it_acts) {
 }
 END_TEST
 
+/* As libvirt's machines have it, where the domain's ID comes first. */
+START_TEST(test_what_stands_in_front_of_the_pid_does_not_count) {
+        _cleanup_free_ char *own = NULL, *run = NULL;
+        uid_t user = 1;
+        pid_t pid = 0;
+
+        ck_assert_int_eq(process_run_string(getpid(), &own), 0);
+        ck_assert_int_gt(asprintf(&run, "7.%s", own), 0);
+        ck_assert_int_eq(process_find(run, &pid), 0);
+        ck_assert_int_eq(pid, getpid());
+        ck_assert_int_eq(process_user(run, &user), 0);
+        ck_assert_uint_eq(user, geteuid());
+        ck_assert(!process_has_ended(run));
+        run[strlen(run) - 1] ^= 1;
+        ck_assert(process_has_ended(run));
+        ck_assert_int_eq(process_find(run, &pid), -ESRCH);
+}
+END_TEST
+
+START_TEST(test_text_that_names_no_process_finds_none) {
+        static const char *const texts[] = {
+                "", ".", "1", "1.", ".1", "x.1", "-1.1", "0.1", "1x.1", "99999999999999999999.1",
+        };
+        pid_t pid;
+
+        for (size_t i = 0; i < ARRAY_LEN(texts); i++)
+                ck_assert_int_eq(process_find(texts[i], &pid), -EINVAL);
+}
+END_TEST
+
 START_TEST(test_user_of_another_start_is_not_told) {
         char other[64];
         uid_t user;
@@ -117,6 +147,8 @@ int main(void) {
         tcase_add_test(tcase, test_another_start_with_the_pid_is_another_process);
         tcase_add_test(tcase, test_what_tells_no_start_is_never_certain);
         tcase_add_test(tcase, test_user_is_as_whom_it_acts);
+        tcase_add_test(tcase, test_what_stands_in_front_of_the_pid_does_not_count);
+        tcase_add_test(tcase, test_text_that_names_no_process_finds_none);
         tcase_add_test(tcase, test_user_of_another_start_is_not_told);
         suite_add_tcase(suite, tcase);
 

@@ -473,6 +473,8 @@ static const char *vm_judge_drift(const FakeVm *vm, const struct suspendd_drift 
                 return "its guest was told more than its clock lacks";
         if (d->phase == SUSPENDD_DRIFT_LOOK && !vm_is_running(vm))
                 return "its guest was told to look while it stood";
+        if (d->phase == SUSPENDD_DRIFT_MET && has_span)
+                return "it was met, and owed for that";
         return NULL;
 }
 
@@ -485,6 +487,8 @@ static bool vm_is_reader_due(const FakeVm *vm) {
 static void vm_ring_reader(FakeVm *vm, enum suspendd_drift_phase phase) {
         FakePage *p = &vm->page;
 
+        if (phase == SUSPENDD_DRIFT_MET)
+                return;
         p->answer.is_current = 0;
         if (!p->reader.is_there || p->reader.is_stuck || phase == SUSPENDD_DRIFT_STOOD ||
             phase == SUSPENDD_DRIFT_RUNNING)

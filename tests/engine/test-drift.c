@@ -68,6 +68,25 @@ static void stop(void) {
         rig_pass(&r, MSEC(500));
 }
 
+START_TEST(test_machine_is_met_when_it_is_seen_to_run_of_its_own) {
+        ck_assert_uint_eq(n_told(SUSPENDD_DRIFT_MET), 1);
+        ck_assert_int_eq(vm->page.told.phase, SUSPENDD_DRIFT_MET);
+        ck_assert_int_eq(vm->page.told.to_boottime_ns, 0);
+        ck_assert(fake_vm_user_pause(vm));
+        rig_pass(&r, USEC_PER_SEC);
+        ck_assert_uint_eq(n_told(SUSPENDD_DRIFT_MET), 1);
+        ck_assert(fake_vm_user_resume(vm));
+        rig_pass(&r, USEC_PER_SEC);
+        ck_assert_uint_eq(n_told(SUSPENDD_DRIFT_MET), 2);
+        /* What we ran again is told so. */
+        stop();
+        rig_wake(&r, HOUR_USEC);
+        rig_pass(&r, 5 * USEC_PER_SEC);
+        ck_assert_uint_eq(n_told(SUSPENDD_DRIFT_RAN), 1);
+        ck_assert_uint_eq(n_told(SUSPENDD_DRIFT_MET), 2);
+}
+END_TEST
+
 START_TEST(test_paused_machine_is_told_at_each_step) {
         rig_sleep(&r);
         ck_assert_int_eq(vm->page.told.phase, SUSPENDD_DRIFT_STOPPING);
@@ -397,13 +416,14 @@ START_TEST(test_without_a_plugin_for_it_nothing_is_told_and_all_is_counted) {
         rig_wake(&r, HOUR_USEC);
         rig_pass(&r, 1 * USEC_PER_SEC);
         for (int phase = 0; phase < SUSPENDD_DRIFT_MAX; phase++)
-                ck_assert_uint_eq(n_told(phase), 0);
+                ck_assert_uint_eq(n_told(phase), phase == SUSPENDD_DRIFT_MET); /* at its start */
         ck_assert_int_eq(report()->unseen_ns, HOUR_NS + MS(500));
 }
 END_TEST
 
 static void add(TCase *t) {
         tcase_add_checked_fixture(t, setup, teardown);
+        tcase_add_test(t, test_machine_is_met_when_it_is_seen_to_run_of_its_own);
         tcase_add_test(t, test_paused_machine_is_told_at_each_step);
         tcase_add_test(t, test_suspend_of_its_own_is_seen);
         tcase_add_test(t, test_suspend_with_a_pause_on_top_is_seen);

@@ -165,7 +165,7 @@ START_TEST(test_new_page_is_a_page) {
         ck_assert_uint_eq(record.flags, 0);
         ck_assert_uint_eq(record.publishings, 1);
         ck_assert_uint_eq(clock.counter_id, VMCLOCK_COUNTER_INVALID);
-        ck_assert_uint_eq(clock.clock_status, VMCLOCK_STATUS_UNKNOWN);
+        ck_assert_uint_eq(clock.clock_status, VMCLOCK_STATUS_UNRELIABLE);
         ck_assert_uint_eq(clock.size, PAGE_SIZE_BYTES);
         ck_assert_uint_eq(clock.flags, 0);
         ck_assert_int_eq(stat(scratch_path("pages"), &st), 0);
@@ -229,6 +229,22 @@ START_TEST(test_marker_stays_where_nothing_was_added) {
         ck_assert_uint_eq(clock_of("vm").disruption_marker, 1);
         ck_assert_int_eq(tell(SUSPENDD_DRIFT_LOOK, 0, 0), 1);
         ck_assert_uint_eq(clock_of("vm").disruption_marker, 2);
+}
+END_TEST
+
+START_TEST(test_machine_that_was_met_owes_nothing) {
+        DriftRecord before, after;
+        uint32_t sequence;
+
+        create("vm");
+        tell_cycle(30, 10);
+        before = record_of("vm");
+        sequence = clock_of("vm").sequence;
+        ck_assert_int_eq(tell(SUSPENDD_DRIFT_MET, 0, 0), 1);
+        after = record_of("vm");
+        ck_assert_mem_eq(&after, &before, sizeof(after));
+        ck_assert_uint_ne(clock_of("vm").sequence, sequence);
+        ck_assert_uint_eq(clock_of("vm").disruption_marker, 1);
 }
 END_TEST
 
@@ -868,6 +884,7 @@ int main(void) {
         tcase_add_test(tcase, test_stopping_gives_the_base_to_check_by);
         tcase_add_test(tcase, test_running_is_a_lower_bound_and_ran_the_rest);
         tcase_add_test(tcase, test_marker_stays_where_nothing_was_added);
+        tcase_add_test(tcase, test_machine_that_was_met_owes_nothing);
         tcase_add_test(tcase, test_sequences_move_at_each_publishing_and_are_even);
         tcase_add_test(tcase, test_what_a_guest_slept_through_is_seen);
         tcase_add_test(tcase, test_span_never_reaches_beyond_now);

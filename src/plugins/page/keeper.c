@@ -24,9 +24,12 @@ struct Keeper {
         int64_t told_stepped_ns; /* by how much the host's clock was set, as told last in this life */
         uint64_t refused_before_ns;
         int64_t published_realtime_ns, published_boottime_ns;
-        char run[RUN_SIZE]; /* the start of a VMM that was looked at last, */
-        bool is_run_ours;   /* and what came of it */
-        bool is_failing;    /* to publish, which has been told */
+        GuestTime time;
+        const char *why_no_time;              /* static; NULL: the page claims one */
+        const struct suspendd_drift *telling; /* borrowed while it is being told */
+        char run[RUN_SIZE];                   /* the start of a VMM that was looked at last, */
+        bool is_run_ours;                     /* and what came of it */
+        bool is_failing;                      /* to publish, which has been told */
         char trouble[160];
 };
 
@@ -70,6 +73,23 @@ static void keeper_set_trouble(Keeper *k, const char *why, int r) {
                         r < 0 ? strerrordesc_np(-r) : "");
 }
 
+static int keeper_write_vmclock(Keeper *k) {
+        const PageState *s = &k->state;
+        const struct suspendd_drift *d = k->telling;
+        VmclockPage clock;
+
+        vmclock_compose(&clock, s->sequence, s->disruption_marker, s->notifies);
+        k->why_no_time = NULL;
+        (void) guest_time_fill(
+                        k->place->time,
+                        &k->time,
+                        d ? d->run : k->time.run,
+                        d ? d->phase : SUSPENDD_DRIFT_MET,
+                        &clock,
+                        &k->why_no_time);
+        return page_write_vmclock(k->page, &clock);
+}
+
 /* The record first: whoever waits for the VMClock part to move finds it done. */
 static int keeper_write_page(Keeper *k) {
         const PageState *s = &k->state;
@@ -90,14 +110,10 @@ static int keeper_write_page(Keeper *k) {
                 .host_stepped_ns = s->host_stepped_ns,
                 .publishings = s->publishings,
         };
-        VmclockPage clock;
         int r;
 
         r = page_write_drift(k->page, &record);
-        if (r < 0)
-                return r;
-        vmclock_compose(&clock, s->sequence, s->disruption_marker, s->notifies);
-        return page_write_vmclock(k->page, &clock);
+        return r < 0 ? r : keeper_write_vmclock(k);
 }
 
 /* What the page cannot say, for it is not there, has been told when that was found out. */
@@ -112,6 +128,7 @@ static int keeper_publish(Keeper *k, int64_t realtime_ns, int64_t boottime_ns) {
         if (!k->page)
                 return -ENODEV;
 
+        host_time_look(k->place->time);
         r = keeper_write_page(k);
         if (r >= 0)
                 r = stored;
@@ -374,7 +391,14 @@ static int keeper_tell(Keeper *k, const struct suspendd_drift *d, uint32_t flags
         return r < 0 ? r : 1;
 }
 
-int keeper_drift(Keeper *k, const struct suspendd_drift *d) {
+/* An error is told when there is something to tell the guest. */
+void keeper_refresh(Keeper *k) {
+        k->state.sequence += 2;
+        if (page_state_write(k->state_fd, &k->state) >= 0)
+                (void) keeper_write_vmclock(k);
+}
+
+static int keeper_take(Keeper *k, const struct suspendd_drift *d) {
         int r;
 
         k->state.host_stepped_ns += d->host_stepped_ns - k->told_stepped_ns;
@@ -399,9 +423,28 @@ int keeper_drift(Keeper *k, const struct suspendd_drift *d) {
         case SUSPENDD_DRIFT_LOOK:
                 k->state.disruption_marker++;
                 return keeper_tell(k, d, 0, true);
+        case SUSPENDD_DRIFT_MET:
+                if (!k->page)
+                        return -ENODEV;
+                host_time_look(k->place->time);
+                keeper_refresh(k);
+                return 1;
         default:
                 return -EINVAL;
         }
+}
+
+int keeper_drift(Keeper *k, const struct suspendd_drift *d) {
+        int r;
+
+        k->telling = d;
+        r = keeper_take(k, d);
+        k->telling = NULL;
+        return r;
+}
+
+bool keeper_wants_refresh(const Keeper *k) {
+        return k->page && guest_time_wants_refresh(&k->time);
 }
 
 /* being answered */
@@ -537,6 +580,9 @@ static int add_totals(JsonObject *o, const Keeper *k) {
                  "published",
                  json_object_new_string(time_stamp_format(stamp, k->published_realtime_ns)));
         r |= add_ns(o, "disruption_marker", s->disruption_marker);
+        r |= add(o, "has_time", json_object_new_boolean(k->time.is_claimed));
+        if (k->why_no_time)
+                r |= add(o, "why_no_time", json_object_new_string(k->why_no_time));
         return r < 0 ? -ENOMEM : 0;
 }
 

@@ -12,6 +12,7 @@
 #include "common/json-bounded.h"
 #include "common/list.h"
 #include "plugins/page/doorbell.h"
+#include "plugins/page/guest-time.h"
 #include "plugins/plugin-api.h"
 
 #define KEEPER_NAME_MAX 100
@@ -26,6 +27,7 @@ typedef struct KeeperPlace {
         int pages, states;
         int scratch; /* see page.h */
         Doorbells *doorbells;
+        HostTime *time;
 } KeeperPlace;
 
 typedef struct KeeperOptions {
@@ -80,6 +82,13 @@ bool keeper_is_for(Keeper *k, const char *run);
 
 /* Returns: 1; a negative errno. What is wrong has been logged. */
 int keeper_drift(Keeper *k, const struct suspendd_drift *drift);
+
+/*
+ * Whether its time, after host_time_look(), is worth being written anew; keeper_refresh() does so. Nothing
+ * else changes, and nobody is told.
+ */
+bool keeper_wants_refresh(const Keeper *k);
+void keeper_refresh(Keeper *k);
 
 /* Returns: 1; 0. */
 int keeper_answer(const Keeper *k, struct suspendd_answer *ret);

@@ -7,6 +7,8 @@
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <syslog.h>
+#include <systemd/sd-event.h>
+#include <time.h>
 #include "common/macro.h"
 #include "plugins/page/keeper.h"
 #include "plugins/page/owner.h"
@@ -22,10 +24,53 @@ struct Store {
         KeeperPlace place;
         List keepers;
         size_t n_keepers;
+        sd_event_source *refresh; /* on while a page wants it */
         bool is_open;
 };
 
 #define LOG(_s, _level, ...) (_s)->host->log((_s)->host, (_level), NULL, __VA_ARGS__)
+
+/* the time that pages claim */
+
+static int store_on_refresh(sd_event_source *source, uint64_t usec, void *userdata);
+
+/* An eighth more or less, so that it falls together with what wakes the host anyway. */
+static void store_plan_refresh(Store *s) {
+        uint64_t after_usec = host_time_refresh_usec(s->place.time);
+        bool is_wanted = false;
+
+        LIST_FOREACH(i, &s->keepers)
+        is_wanted |= keeper_wants_refresh(keeper_from_link(i));
+        s->refresh = sd_event_source_disable_unref(s->refresh);
+        if (!is_wanted)
+                return;
+        if (sd_event_add_time_relative(
+                            s->host->event,
+                            &s->refresh,
+                            CLOCK_MONOTONIC,
+                            after_usec,
+                            after_usec / 8,
+                            store_on_refresh,
+                            s) < 0)
+                LOG(s, LOG_WARNING, "The time of pages is not kept right: no timer");
+        else
+                (void) sd_event_source_set_description(s->refresh, "page-time");
+}
+
+static int store_on_refresh(
+                _unused_ sd_event_source *source, _unused_ uint64_t usec, void *userdata) {
+        Store *s = userdata;
+
+        host_time_look(s->place.time);
+        LIST_FOREACH(i, &s->keepers) {
+                Keeper *k = keeper_from_link(i);
+
+                if (keeper_wants_refresh(k))
+                        keeper_refresh(k);
+        }
+        store_plan_refresh(s);
+        return 0;
+}
 
 /* lifetime */
 
@@ -44,6 +89,11 @@ int store_new(const struct suspendd_host *host, const char *directory, Store **r
                 return -ENOMEM;
         }
         s->place.path = s->pages_path;
+        r = host_time_new(KVM_CLOCK_ROOT, "/sys", "/proc", &s->place.time);
+        if (r < 0)
+                return r;
+        /* The first of the two samples that a rate is measured from. */
+        host_time_look(s->place.time);
         r = doorbells_new(host, s->pages_path, &s->place.doorbells);
         if (r < 0)
                 return r;
@@ -54,8 +104,10 @@ int store_new(const struct suspendd_host *host, const char *directory, Store **r
 Store *store_free(Store *s) {
         if (!s)
                 return NULL;
+        sd_event_source_disable_unref(s->refresh);
         LIST_FOREACH(i, &s->keepers)
         keeper_free(keeper_from_link(i));
+        host_time_free(s->place.time);
         doorbells_free(s->place.doorbells);
         closep(&s->place.pages);
         closep(&s->place.states);
@@ -367,8 +419,13 @@ int store_load(Store *s, const struct suspendd_setting *settings, size_t n_setti
 
 int store_drift(Store *s, const struct suspendd_drift *drift) {
         Keeper *k = store_find_machine(s, drift->name, drift->uuid);
+        int r;
 
-        return k && keeper_is_for(k, drift->run) ? keeper_drift(k, drift) : 0;
+        if (!k || !keeper_is_for(k, drift->run))
+                return 0;
+        r = keeper_drift(k, drift);
+        store_plan_refresh(s);
+        return r;
 }
 
 const char *store_page_name(Store *s, const char *name, const char *uuid) {

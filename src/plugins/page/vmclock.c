@@ -12,6 +12,7 @@ void vmclock_compose(
                 .sequence = sequence,
                 .disruption_marker = disruption_marker,
                 .flags = notifies ? VMCLOCK_FLAG_NOTIFICATION_PRESENT : 0,
-                .clock_status = VMCLOCK_STATUS_UNKNOWN,
+                /* It is the one status that Linux' driver looks at, when it has bound to a page that had a time. */
+                .clock_status = VMCLOCK_STATUS_UNRELIABLE,
         };
 }

@@ -5,7 +5,7 @@
  * VMClock Part
  *
  * The first bytes of a page, by VMClock's published rules: a page that claims no time of its own (no
- * counter, status unknown), whose disruption marker moves when the guest's clocks have been disrupted.
+ * counter, status unreliable), whose disruption marker moves when the guest's clocks have been disrupted.
  * Where the relation of the guest's counter to UTC is known, the time is filled in on top of this.
  */
 

@@ -195,8 +195,7 @@ static void run_schedule(uint64_t number) {
 }
 
 static void run_schedules(bool agent, bool crash) {
-        uint64_t n = getenv("SUSPENDD_TEST_QUICK") ? 500
-                                                   : 8000; /* NOLINT(concurrency-mt-unsafe) */
+        uint64_t n = getenv("SUSPENDD_TEST_QUICK") ? 500 : 8000; /* NOLINT(concurrency-mt-unsafe) */
 
         has_agent = agent;
         may_crash = crash;

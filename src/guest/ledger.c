@@ -11,6 +11,9 @@
 /* A look that comes later than this after what it sees says nothing about time. */
 #define LATE_MAX_NS (3600 * NSEC_PER_SEC)
 
+/* No host has been up for a century. */
+#define BOOTTIME_MAX_NS (INT64_C(100) * 366 * 86400 * NSEC_PER_SEC)
+
 /* Somebody who sets the clock by less says nothing about a loss. */
 #define SET_MIN_NS NSEC_PER_MSEC
 
@@ -153,14 +156,14 @@ static void take_base(Ledger *l, const DriftRecord *record, const GuestClocks *n
         int64_t earliest;
 
         l->publishings = record->publishings;
-        if (now->late_ns > LATE_MAX_NS) {
+        if (now->late_ns > LATE_MAX_NS || record->host_boottime_ns > BOOTTIME_MAX_NS) {
                 l->base_host_boottime_ns = 0;
                 return;
         }
         earliest = now->boottime_ns - now->late_ns;
         if (now->late_ns > 0 && l->looked_boottime_ns > earliest)
                 earliest = l->looked_boottime_ns;
-        l->base_host_boottime_ns = record->host_boottime_ns;
+        l->base_host_boottime_ns = record->host_boottime_ns > 0 ? record->host_boottime_ns : 0;
         l->base_boottime_ns = earliest;
         l->base_slept_ns = now->slept_ns;
 }

@@ -58,17 +58,23 @@ static int open_one(Page *page, bool notifies, PageWhy *why) {
 }
 
 int page_vmclock_open(const PageChoice *choice, bool notifies, Page *page, PageWhy *why) {
-        int r = -ENOENT;
+        int error = -ENOENT;
 
-        page->carrier = PAGE_CARRIER_VMCLOCK;
-        for (unsigned i = 0; i < N_DEVICES && r < 0; i++) {
+        for (unsigned i = 0; i < N_DEVICES; i++) {
+                int r;
+
                 page_close(page);
+                page->carrier = PAGE_CARRIER_VMCLOCK;
                 (void) snprintf(page->name,
                                 sizeof(page->name),
                                 "%s/dev/vmclock%u",
                                 choice->root,
                                 i);
                 r = open_one(page, notifies, why);
+                if (r >= 0)
+                        return r;
+                if (r != -ENOENT)
+                        error = r;
         }
-        return r;
+        return error;
 }

@@ -33,8 +33,6 @@ static void page_init(Page *page) {
 }
 
 void page_close(Page *page) {
-        PageCarrier carrier = page->carrier;
-
         if (page->map)
                 (void) munmap(page->map, page->map_size);
         if (page->owns_wait_fd)
@@ -42,7 +40,6 @@ void page_close(Page *page) {
         for (size_t i = 0; i < ARRAY_LEN(page->fds); i++)
                 closep(&page->fds[i]);
         page_init(page);
-        page->carrier = carrier;
 }
 
 typedef struct Search {

@@ -11,10 +11,6 @@
 
 #define HEAD "suspend-guest 1"
 #define BOOT_ID "/proc/sys/kernel/random/boot_id"
-#define FILE_MAX_BYTES 4096
-
-/* Beyond any clock. */
-#define NS_MAX (INT64_C(1) << 62)
 
 /* Numbers that are signed are times. */
 typedef struct Field {
@@ -112,7 +108,8 @@ static bool read_number(const char *text, const Field *f, Ledger *l) {
                 intmax_t v = strtoimax(text, &end, 10);
 
                 *(int64_t *) field_of(l, f) = v;
-                return errno == 0 && end != text && *end == 0 && v >= -NS_MAX && v <= NS_MAX;
+                return errno == 0 && end != text && *end == 0 && v >= -STATE_NS_MAX &&
+                       v <= STATE_NS_MAX;
         }
         *(uint64_t *) field_of(l, f) = strtoumax(text, &end, 10);
         return errno == 0 && end != text && *end == 0 && *text != '-';
@@ -134,8 +131,7 @@ static bool read_line(char *line, size_t i, const char *boot_id, Ledger *l, bool
                read_number(line + length + 1, &fields[i - 2], l);
 }
 
-/* Returns: 1; 0 if it is of another boot; -EBADMSG. */
-static int parse(char *text, const char *boot_id, Ledger *l) {
+int state_parse(char *text, const char *boot_id, Ledger *l) {
         size_t i = 0;
 
         for (char *line = text, *next; *line; line = next, i++) {
@@ -157,7 +153,7 @@ static int parse(char *text, const char *boot_id, Ledger *l) {
 }
 
 int state_load(const State *s, Ledger *ret, bool *ret_is_damaged) {
-        char path[PATH_MAX], text[FILE_MAX_BYTES];
+        char path[PATH_MAX], text[STATE_MAX_BYTES];
         Ledger l = { 0 };
         ssize_t n;
         int r;
@@ -170,7 +166,7 @@ int state_load(const State *s, Ledger *ret, bool *ret_is_damaged) {
         n = read_file(path, text, sizeof(text));
         if (n == -ENOENT)
                 return 0;
-        r = n < 0 || strlen(text) != (size_t) n ? -EBADMSG : parse(text, s->boot_id, &l);
+        r = n < 0 || strlen(text) != (size_t) n ? -EBADMSG : state_parse(text, s->boot_id, &l);
         *ret_is_damaged = r < 0;
         if (r != 1)
                 return 0;
@@ -180,7 +176,7 @@ int state_load(const State *s, Ledger *ret, bool *ret_is_damaged) {
 
 /* writing */
 
-static size_t print(char *text, size_t size, const char *boot_id, const Ledger *l) {
+size_t state_print(char *text, size_t size, const char *boot_id, const Ledger *l) {
         size_t n = (size_t) snprintf(text, size, HEAD "\nboot %s\n", boot_id);
 
         for (size_t i = 0; i < ARRAY_LEN(fields); i++) {
@@ -206,7 +202,7 @@ static size_t print(char *text, size_t size, const char *boot_id, const Ledger *
 }
 
 int state_save(const State *s, const Ledger *l) {
-        char path[PATH_MAX], new_path[PATH_MAX], text[FILE_MAX_BYTES];
+        char path[PATH_MAX], new_path[PATH_MAX], text[STATE_MAX_BYTES];
         _cleanup_close_ int fd = -1;
         size_t size;
 
@@ -217,7 +213,7 @@ int state_save(const State *s, const Ledger *l) {
         fd = open(new_path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0600);
         if (fd < 0)
                 return -errno;
-        size = print(text, sizeof(text), s->boot_id, l);
+        size = state_print(text, sizeof(text), s->boot_id, l);
         errno = EIO;
         if (write(fd, text, size) != (ssize_t) size || rename(new_path, path) < 0)
                 return -errno;

@@ -11,6 +11,10 @@
 #include "guest/ledger.h"
 
 #define STATE_DIRECTORY "/run/suspend-guest"
+#define STATE_MAX_BYTES 4096
+
+/* Beyond any clock: a time that is not within it is not kept. */
+#define STATE_NS_MAX (INT64_C(1) << 62)
 
 typedef struct State {
         const char *directory; /* NULL: nothing is kept */
@@ -36,3 +40,11 @@ int state_load(const State *s, Ledger *ret, bool *ret_is_damaged);
 
 /* Returns: 0; a negative errno, and the file is as it was. */
 int state_save(const State *s, const Ledger *l);
+
+/* the text */
+
+/* Reads @text, which it changes. Returns: 1; 0 if it is of another boot; -EBADMSG, and *ret is of no use. */
+int state_parse(char *text, const char *boot_id, Ledger *ret);
+
+/* Returns: how many bytes that are, without the NUL; STATE_MAX_BYTES are enough. */
+size_t state_print(char *text, size_t size, const char *boot_id, const Ledger *l);

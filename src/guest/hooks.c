@@ -237,7 +237,7 @@ static void run_all(char *const *paths, size_t n, const HookEvent *event) {
 }
 
 pid_t hooks_start(const char *const *folders, const HookEvent *event) {
-        char *paths[HOOKS_MAX];
+        char *paths[HOOKS_MAX] = { NULL };
         size_t n = hooks_find(folders, paths);
         pid_t pid = n > 0 ? fork() : 0;
 

@@ -1,7 +1,10 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 """A drift page in a file, written as suspendd writes it."""
 
+import os
+import socket
 import struct
+import threading
 import time
 
 SIZE = 4096
@@ -9,6 +12,7 @@ RECORD = 0x800
 ANSWER = 0xc00
 MAGIC = 0x5446524450535553
 VMCLOCK_MAGIC = 0x4b4c4356
+NO_COUNTER = 0xff
 LOWER_BOUND, STOPPING = 1, 2
 LAYOUT = "<QIIIIQQQQQQqqqQ"
 SEQUENCE = 16  # in the record
@@ -34,6 +38,7 @@ class GuestPage:
         self.values.update(changes, flags=flags, host_realtime=time.time_ns(), host_boottime=time.clock_gettime_ns(time.CLOCK_BOOTTIME))
         self.values["publishings"] += 1
         with open(self.path, "r+b", buffering=0) as f:
+            f.write(struct.pack("<IIHBBIQ", VMCLOCK_MAGIC, SIZE, 1, NO_COUNTER, 0, self.values["sequence"], self.values["publishings"]))
             f.seek(RECORD + SEQUENCE)
             f.write(struct.pack("<I", self.values["sequence"] + 1))
             f.seek(RECORD)
@@ -67,3 +72,40 @@ class GuestPage:
         with open(self.path, "r+b", buffering=0) as f:
             f.seek(offset)
             f.write(data)
+
+
+class Doorbell:
+    """An ivshmem server for one page: whoever connects gets the page's memory and interrupts."""
+
+    def __init__(self, path, page, vectors=2):
+        self.events = [os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC) for _ in range(vectors)]
+        self.memory = os.open(page.path, os.O_RDWR | os.O_CLOEXEC)
+        self.socket = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        self.socket.bind(path)
+        self.socket.listen(4)
+        self.clients = []
+        threading.Thread(target=self._serve, daemon=True).start()
+
+    def _serve(self):
+        while True:
+            try:
+                client = self.socket.accept()[0]
+            except OSError:
+                return
+            self.clients.append(client)
+            client.sendall(struct.pack("<qq", 0, 1))  # the protocol's version, the client's number
+            socket.send_fds(client, [struct.pack("<q", -1)], [self.memory])
+            for event in self.events:
+                socket.send_fds(client, [struct.pack("<q", 1)], [event])
+
+    def ring(self):
+        """Raises the first interrupt."""
+        os.eventfd_write(self.events[0], 1)
+
+    def close(self):
+        """Lets go of all."""
+        self.socket.shutdown(socket.SHUT_RDWR)
+        for one in (self.socket, *self.clients):
+            one.close()
+        for fd in (self.memory, *self.events):
+            os.close(fd)

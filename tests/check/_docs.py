@@ -10,6 +10,7 @@ PLUGIN_PAGES = "man/suspendd-"  # some plugins have pages of their own, with the
 CONFIG_FILE = "conf/suspendd.conf"
 DAEMON_PAGE = "man/suspendd.8"
 COMMAND_PAGE = "man/suspendctl.1"
+GUEST_PAGE = "man/suspend-guest.8"
 MESSAGES = "src/daemon/messages.h"
 BUS = ("src/daemon/bus-manager.c", "src/daemon/bus-machine.c")
 
@@ -56,9 +57,10 @@ def settings(tree):
 
 
 def options(tree):
-    """Each option of the command lines is in suspendd(8) or suspendctl(1)."""
+    """Each option of the command lines is in suspendd(8), suspendctl(1) or suspend-guest(8)."""
     problems = []
-    for code, page in (("src/daemon/main.c", DAEMON_PAGE), ("src/cli/main.c", COMMAND_PAGE)):
+    for code, page in (("src/daemon/main.c", DAEMON_PAGE), ("src/cli/main.c", COMMAND_PAGE),
+                       ("src/guest/main.c", GUEST_PAGE)):
         listed = "\n".join(x for _, x in tree.lines(page) if x.startswith(".It Fl")) if text_of(tree, page) else ""
         problems += differ(page, "option", found(OPTION, text_of(tree, code)), found(r"Fl -([a-z-]+)", listed))
     return problems

@@ -14,6 +14,7 @@ from _tree import Unavailable
 
 CLANG = 14
 EXPOSURE_MAX = 13  # tenths, as systemd-analyze security has them
+EXPOSURE_MAX_OF = {"units/suspend-guest.service.in": 17}  # it sets the clock, and reads devices
 TIDY_TIMEOUT = 180
 GCC_ONLY = ("-Wno-unknown-warning-option", "-Wno-ignored-optimization-argument")
 
@@ -81,7 +82,7 @@ def units(tree):
             _, output = run(tree, ["systemd-analyze", "verify", "--man=no", path])
             lines = [x for x in output.splitlines() if os.path.basename(path) in x]
             code, output = run(tree, ["systemd-analyze", "security", "--offline=true", "--no-pager",
-                                      "--threshold=%d" % EXPOSURE_MAX, path])
+                                      "--threshold=%d" % EXPOSURE_MAX_OF.get(name, EXPOSURE_MAX), path])
             lines += [output.strip().split("\n")[-1]] if code else []
             problems += ["%s:1: %s" % (name, x.replace(folder + os.sep, "")) for x in lines]
     return problems

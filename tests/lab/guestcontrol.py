@@ -7,9 +7,9 @@ from .qmp import connect
 from .util import LabError, wait_for
 
 
-def kernel_words(agent=True, append=""):
+def kernel_words(agent=True, append="", console="ttyS0"):
     """The guest's kernel command line; see guest/init.sh for what may be appended."""
-    words = ["console=ttyS0 quiet nokaslr mitigations=off cryptomgr.notests panic=-1", append]
+    words = ["console=" + console + " quiet nokaslr mitigations=off cryptomgr.notests panic=-1", append]
     return " ".join(words + ([] if agent else ["lab.agent=0"])).strip()
 
 

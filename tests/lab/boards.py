@@ -1,0 +1,114 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""What QEMU is told of the machine that a Linux guest runs on, and of what carries a drift page into it."""
+
+import os
+import shutil
+import subprocess
+
+from .util import LabError, LabUnavailable
+
+PAGE_BYTES = 4096
+MIB = 1 << 20
+# Where the guest finds the page: on x86 in a DIMM far above its RAM, on arm64 (virt) in the last page of its RAM.
+NVDIMM_ADDRESS = 0x280000000
+VIRT_RAM = 0x40000000
+
+
+def need(program, package):
+    """LabUnavailable if the program is not there."""
+    if not shutil.which(program):
+        raise LabUnavailable("no %s (package %s)" % (program, package))
+
+
+class X86:
+    """A pc or q35; its S3 works."""
+
+    arch, binary, package, console = "amd64", "qemu-system-x86_64", "qemu-system-x86", "ttyS0"
+
+    @staticmethod
+    def arguments(vm):
+        """Machine, memory and firmware tables of it."""
+        machine, memory = vm.machine, str(vm.memory)
+        args = ["-global", "PIIX4_PM.disable_s3=0" if vm.machine == "pc" else "ICH9-LPC.disable_s3=0"]
+        if vm.page:
+            machine += ",nvdimm=on"
+            memory += ",slots=2,maxmem=16G"
+            args += backend("page", vm.page) + ["-device", "nvdimm,memdev=page,addr=%#x" % NVDIMM_ADDRESS]
+            if vm.page_table:
+                args += ["-acpitable", "file=" + vm.page_table]
+        if vm.doorbell:
+            args += ["-device", "intel-iommu"]
+        return ["-machine", machine, "-m", memory] + args
+
+    @staticmethod
+    def words(vm):
+        """For the kernel's command line."""
+        return ["intel_iommu=on"] if vm.doorbell else []
+
+
+class Virt:
+    """arm64's virt with a device tree; it has no S3."""
+
+    arch, binary, package, console = "arm64", "qemu-system-aarch64", "qemu-system-arm", "ttyAMA0"
+
+    @staticmethod
+    def arguments(vm):
+        """Machine, memory and device tree of it. The page is the end of the RAM."""
+        machine = "virt,gic-version=3" + (",iommu=smmuv3" if vm.doorbell else "")
+        args = ["-cpu", "cortex-a57", "-m", str(vm.memory)]
+        if not vm.page:
+            return ["-machine", machine] + args
+        args += ["-object", "memory-backend-ram,id=ram,size=%d" % (vm.memory * MIB - PAGE_BYTES),
+                 "-numa", "node,memdev=ram"] + backend("page", vm.page) + ["-numa", "node,memdev=page"]
+        tree = vm.own_path("dtb")
+        make_tree(tree, [Virt.binary, "-nodefaults", "-machine", "%s,dumpdtb=%s" % (machine, tree)] + args,
+                  VIRT_RAM + vm.memory * MIB - PAGE_BYTES)
+        return ["-machine", machine] + args + ["-dtb", tree]
+
+    @staticmethod
+    def words(vm):
+        """For the kernel's command line."""
+        return ["numa=off"] if vm.page else []
+
+
+BOARDS = {board.arch: board for board in (X86, Virt)}
+
+
+def backend(name, path):
+    """Memory that is a file, which others map as well."""
+    return ["-object", "memory-backend-file,id=%s,mem-path=%s,share=on,size=%d" % (name, path, PAGE_BYTES)]
+
+
+def carriers(vm):
+    """The PCI devices that carry a page: ivshmem-plain over its file, ivshmem-doorbell with its server's socket."""
+    args = []
+    if vm.shmem:
+        args += backend("shmem", vm.shmem) + ["-device", "ivshmem-plain,memdev=shmem"]
+    if vm.doorbell:
+        args += ["-chardev", "socket,id=bell,path=" + vm.doorbell,
+                 "-device", "ivshmem-doorbell,chardev=bell,vectors=%d" % vm.vectors]
+    return args
+
+
+def run(*command):
+    """Runs a tool to its end."""
+    done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=30)
+    if done.returncode:
+        raise LabError("%s: %s" % (command[0], done.stdout.strip()))
+
+
+def make_tree(path, dump, address):
+    """The device tree that the command dumps, with the page in it; the kernel keeps off it."""
+    need("fdtput", "device-tree-compiler")
+    run(*dump)
+    page, kept = "/vmclock@%x" % address, "/reserved-memory/page@%x" % address
+    cells = ["%x" % (address >> 32), "%x" % (address & 0xffffffff), "0", "%x" % PAGE_BYTES]
+    run("fdtput", "-c", path, page, "/reserved-memory", kept)
+    run("fdtput", "-t", "s", path, page, "compatible", "amazon,vmclock")
+    for name in ("#address-cells", "#size-cells"):
+        run("fdtput", "-t", "x", path, "/reserved-memory", name, "2")
+    for node, name in (("/reserved-memory", "ranges"), (kept, "no-map")):
+        run("fdtput", path, node, name)
+    for node in (page, kept):
+        run("fdtput", "-t", "x", path, node, "reg", *cells)
+    os.chmod(path, 0o644)

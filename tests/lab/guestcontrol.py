@@ -93,23 +93,39 @@ class GuestControl:
         return int(status), output.replace("\\n", "\n")
 
     def clocks(self):
-        """The guest's clocks in ns: dict of monotonic, boottime, realtime; host_realtime is the middle of
-        the question and the answer, uncertainty half the time between them."""
-        before = time.time_ns()
+        """The guest's clocks in ns: dict of monotonic, boottime, realtime, raw; host_realtime is the middle
+        of the question and the answer, host_boottime as well, uncertainty half the time between them."""
+        before, boottime = time.time_ns(), time.clock_gettime_ns(time.CLOCK_BOOTTIME)
         values = self.control("clock").split()
-        after = time.time_ns()
-        monotonic, boottime, realtime = map(int, values)
-        return {"monotonic": monotonic, "boottime": boottime, "realtime": realtime,
-                "host_realtime": (before + after) // 2, "uncertainty": (after - before) // 2}
+        half = (time.time_ns() - before) // 2
+        told = dict(zip(("monotonic", "boottime", "realtime", "raw"), map(int, values)))
+        return dict(told, host_realtime=before + half, host_boottime=boottime + half, uncertainty=half)
+
+    def best_clocks(self, tries=7):
+        """That reading of some whose uncertainty is the smallest."""
+        return min((self.clocks() for _ in range(tries)), key=lambda c: c["uncertainty"])
 
     def clock_error(self, tries=5):
         """(guest CLOCK_REALTIME - host's, uncertainty) in ns, the best of some readings."""
-        best = min((self.clocks() for _ in range(tries)), key=lambda c: c["uncertainty"])
+        best = self.best_clocks(tries)
         return best["realtime"] - best["host_realtime"], best["uncertainty"]
 
     def set_clock_error(self, error_ns):
         """Sets the guest's wall clock wrong by that much (0: right, to about a millisecond)."""
         self.control("set-clock %d" % (time.time_ns() + error_ns))
+
+    def start_busy(self):
+        """From now on its CPU is never idle: a loop in user space, at the least priority."""
+        self.shell("nice -n 19 sh -c 'while :; do :; done' </dev/null >/dev/null 2>&1 & echo $! >/run/busy.pid")
+
+    def stop_busy(self):
+        """Ends that."""
+        self.shell("kill $(cat /run/busy.pid)")
+
+    def lockups(self):
+        """What the kernel's watchdogs have said so far: soft lockups, stalls, hung tasks."""
+        said = self.shell("dmesg | grep -iE 'soft lockup|rcu.*(stall|self-detected)|hung_task|blocked for more'")[1]
+        return said.splitlines()
 
     def stop_agent(self):
         """SIGSTOP to the guest agent: it hangs."""

@@ -49,3 +49,38 @@ bool process_has_ended(const char *run) {
         r = process_start_time(pid, &now);
         return r == -ENOENT || (r >= 0 && now != since);
 }
+
+/* The effective one: the second of proc(5)'s "Uid:" in status. /proc/PID itself is root's for some. */
+static int process_effective_user(int pid, uid_t *ret) {
+        char path[64], line[256];
+        _cleanup_fclose_ FILE *f = NULL;
+        unsigned real, effective;
+
+        (void) snprintf(path, sizeof(path), "/proc/%d/status", pid);
+        f = fopen(path, "re");
+        if (!f)
+                return -errno;
+        while (fgets(line, sizeof(line), f))
+                if (sscanf(line, "Uid: %u %u", &real, &effective) == 2) {
+                        *ret = effective;
+                        return 0;
+                }
+        return -EINVAL;
+}
+
+int process_user(const char *run, uid_t *ret) {
+        uid_t user;
+        uint64_t since, now;
+        int pid, r;
+
+        if (sscanf(run, "%d.%" SCNu64, &pid, &since) != 2)
+                return -EINVAL;
+        r = process_effective_user(pid, &user);
+        if (r < 0)
+                return r == -ENOENT ? -ESRCH : -EINVAL;
+        /* After it: the PID may have been given to another one in between. */
+        if (process_start_time(pid, &now) < 0 || now != since)
+                return -ESRCH;
+        *ret = user;
+        return 0;
+}

@@ -21,3 +21,10 @@ int process_run_string(pid_t pid, char **ret);
 
 /* Whether the process of such a text is gone for certain; false if /proc does not tell. */
 bool process_has_ended(const char *run);
+
+/*
+ * The user as whom the process of such a text acts.
+ *
+ * Returns: 0; -ESRCH if it is gone; -EINVAL if it is no such text, or /proc does not tell.
+ */
+int process_user(const char *run, uid_t *ret);

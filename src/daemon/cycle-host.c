@@ -232,6 +232,23 @@ static void host_trouble(const struct suspendd_host *host, const char *text) {
                 c->private->ops->on_trouble(c->private->userdata, plugin);
 }
 
+static int host_keep_fd(const struct suspendd_host *host, const char *name, int fd) {
+        Cycle *c = cycle_of_host(host);
+        const CycleOps *ops = c->private->ops;
+
+        if (!ops->keep_fd)
+                return -EOPNOTSUPP;
+        return ops->keep_fd(c->private->userdata, plugin_of_host(host), name, fd);
+}
+
+static void host_drop_fd(const struct suspendd_host *host, const char *name) {
+        Cycle *c = cycle_of_host(host);
+        const CycleOps *ops = c->private->ops;
+
+        if (ops->drop_fd)
+                ops->drop_fd(c->private->userdata, plugin_of_host(host), name);
+}
+
 static void host_log(
                 const struct suspendd_host *host,
                 int level,
@@ -269,6 +286,8 @@ struct suspendd_host cycle_host(void) {
                 .done_time = host_done_time,
                 .stored = host_stored,
                 .trouble = host_trouble,
+                .keep_fd = host_keep_fd,
+                .drop_fd = host_drop_fd,
                 .log = host_log,
         };
 }

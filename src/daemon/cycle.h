@@ -86,6 +86,9 @@ typedef struct CycleOps {
                         int result,
                         const char *why);
         void (*on_trouble)(void *userdata, const Plugin *p); /* p->trouble has changed */
+        /* A plugin's keep_fd() and drop_fd(); NULL: nobody keeps anything. */
+        int (*keep_fd)(void *userdata, const Plugin *p, const char *name, int fd);
+        void (*drop_fd)(void *userdata, const Plugin *p, const char *name);
 } CycleOps;
 
 struct Cycle {

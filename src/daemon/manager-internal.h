@@ -8,6 +8,7 @@
  * share.
  */
 
+#include "daemon/fd-store.h"
 #include "daemon/manager.h"
 
 struct ManagerPrivate {
@@ -16,6 +17,7 @@ struct ManagerPrivate {
         sd_event_source *quit_timer;
         sd_event_source *chores; /* what can wait until nobody waits for us */
         ModeStore *mode_store;
+        FdStore *fd_store;
         char *blocked_why; /* what the block lock says; NULL: it is not asked for */
         bool is_ready, is_quitting, is_reload_due;
         bool is_lock_answered;

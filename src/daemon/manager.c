@@ -165,6 +165,18 @@ static void ops_on_trouble(void *userdata, const Plugin *p) {
         manager_chores(m);
 }
 
+static int ops_keep_fd(void *userdata, const Plugin *p, const char *name, int fd) {
+        Manager *m = userdata;
+
+        return fd_store_keep(m->private->fd_store, p->api->name, name, fd);
+}
+
+static void ops_drop_fd(void *userdata, const Plugin *p, const char *name) {
+        Manager *m = userdata;
+
+        fd_store_drop(m->private->fd_store, p->api->name, name);
+}
+
 /* A key is "PLUGIN:WHO@RUN"; of one that was too long the run is not known, and nothing certain. */
 static bool ops_has_ended(void *userdata, const char *key) {
         const char *who = strchr(key, ':'), *run = strrchr(key, '@');
@@ -198,6 +210,8 @@ static const CycleOps cycle_ops = {
         .on_enumerated = ops_on_enumerated,
         .on_stored = ops_on_stored,
         .on_trouble = ops_on_trouble,
+        .keep_fd = ops_keep_fd,
+        .drop_fd = ops_drop_fd,
 };
 
 /* what happens outside */
@@ -578,16 +592,29 @@ static void manager_register_again(Manager *m, Plugin *p) {
         }
 }
 
+static void on_fd_restored(void *userdata, const char *name, int fd) {
+        const Plugin *p = userdata;
+
+        p->api->restore_fd(p->instance, name, fd);
+}
+
 static void manager_load_plugins(Manager *m) {
         struct suspendd_host host = cycle_host();
+        FdStore *fd_store = m->private->fd_store;
         Plugin *p;
+        size_t n;
 
         host.event = m->event;
         for (char **name = m->config->plugins; name && *name; name++)
                 if (plugin_load(m->options.plugin_dir, *name, &host, m->cycle, &p) >= 0) {
                         list_append(&m->plugins, &p->plugins);
+                        if (p->api->restore_fd)
+                                fd_store_hand_out(fd_store, p->api->name, on_fd_restored, p);
                         manager_register_again(m, p);
                 }
+        n = fd_store_settle(fd_store);
+        if (n > 0)
+                log_notice("%zu descriptors of an earlier life are wanted by no plugin", n);
         manager_apply_config(m);
         ops_on_enumerated(m);
 }
@@ -605,6 +632,9 @@ int manager_new(const ManagerOptions *options, Manager **ret) {
         if (!m->private)
                 return log_oom();
 
+        r = fd_store_new(&m->private->fd_store);
+        if (r < 0)
+                return log_oom();
         r = manager_start_loop(m);
         if (r < 0)
                 return log_error_errno(r, "Cannot set up the event loop");
@@ -671,6 +701,7 @@ Manager *manager_free(Manager *m) {
                 for (size_t i = 0; i < ARRAY_LEN(m->private->signals); i++)
                         sd_event_source_disable_unref(m->private->signals[i]);
                 free(m->private->blocked_why);
+                fd_store_free(m->private->fd_store);
         }
         history_free(m->history);
         runtime_state_free(m->runtime_state);

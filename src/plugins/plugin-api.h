@@ -76,8 +76,8 @@ struct suspendd_time {
 enum suspendd_drift_phase {
         SUSPENDD_DRIFT_STOPPING, /* it is about to be asked to stand */
         SUSPENDD_DRIFT_STOOD,    /* it stands, since from_boottime_ns */
-        SUSPENDD_DRIFT_RUNNING,  /* it is about to be let run; to_boottime_ns is now */
-        SUSPENDD_DRIFT_RAN,      /* it runs, since to_boottime_ns */
+        SUSPENDD_DRIFT_RUNNING, /* it is about to be let run; to_boottime_ns is as far as it is known to stand */
+        SUSPENDD_DRIFT_RAN,  /* it runs, since to_boottime_ns */
         SUSPENDD_DRIFT_LOOK, /* nothing was held; the host slept unannounced, or its clock was set */
         SUSPENDD_DRIFT_MAX,
         SUSPENDD_DRIFT_INVALID = -22,
@@ -182,11 +182,12 @@ struct suspendd_host {
 
         /*
          * Keeps @fd open for the next life of the daemon, should this one end; the plugin's own descriptor stays
-         * its own. @name: 1 to 200 of [A-Za-z0-9_.-]. Returns: 0; -EOPNOTSUPP if nobody keeps it; -EINVAL.
+         * its own. @name: 1 to 200 of [A-Za-z0-9_.-]. Returns: 0; -EOPNOTSUPP if nobody keeps it; -EINVAL;
+         * -ENOSPC if no more can be kept.
          */
         int (*keep_fd)(const struct suspendd_host *host, const char *name, int fd);
 
-        /* No longer. All that were kept by that name. */
+        /* No longer: all that were kept by that name, by an earlier life as well. */
         void (*drop_fd)(const struct suspendd_host *host, const char *name);
 
         /* Logs one line; @level is syslog(3)'s, @m may be NULL. */
@@ -257,6 +258,9 @@ struct suspendd_plugin {
          */
         int (*drift)(void *instance, const struct suspendd_drift *drift);
 
+        /* The name of the page that is shared with that machine, borrowed until the next call; NULL: none is. */
+        const char *(*page_name)(void *instance, const char *name, const char *uuid);
+
         /* What the guest answers. Returns: 1; 0 if it has not, or nothing is shared with it. */
         int (*answer)(void *instance,
                       const char *name,
@@ -265,7 +269,8 @@ struct suspendd_plugin {
 
         /*
          * Makes a page for the machine that is, or will be, called @name or has that UUID. @owner is the user
-         * that its VMM runs as (a name or a number; NULL: root), @vectors how many interrupts its doorbell has.
+         * that its VMM runs as (a name or a number; NULL: root), @vectors how many interrupts its doorbell has,
+         * @notifies whether something in the guest's tables tells it of changes to the VMClock part.
          * Returns: 0; -EEXIST; -EINVAL, with the reason in *@ret_why (static); another errno.
          */
         int (*page_create)(
@@ -273,6 +278,7 @@ struct suspendd_plugin {
                         const char *name,
                         const char *owner,
                         unsigned vectors,
+                        int notifies,
                         const char **ret_why);
 
         /* Returns: 0; -ENOENT; -EBUSY, with the reason in *@ret_why, while a VMM has it, unless @force. */

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #include <check.h>
+#include <errno.h>
 #include <signal.h>
 #include <sys/prctl.h>
 #include <sys/wait.h>
@@ -79,6 +80,31 @@ START_TEST(test_what_tells_no_start_is_never_certain) {
 }
 END_TEST
 
+START_TEST(test_user_is_as_whom_it_acts) {
+        _cleanup_free_ char *run = NULL, *own = NULL;
+        pid_t pid = start();
+        uid_t user = 1;
+
+        ck_assert_int_eq(process_run_string(getpid(), &own), 0);
+        ck_assert_int_eq(process_user(own, &user), 0);
+        ck_assert_uint_eq(user, geteuid());
+        ck_assert_int_eq(process_run_string(pid, &run), 0);
+        end(pid);
+        ck_assert_int_eq(process_user(run, &user), -ESRCH);
+        ck_assert_int_eq(process_user("", &user), -EINVAL);
+        ck_assert_int_eq(process_user("12", &user), -EINVAL);
+}
+END_TEST
+
+START_TEST(test_user_of_another_start_is_not_told) {
+        char other[64];
+        uid_t user;
+
+        (void) snprintf(other, sizeof(other), "%d.1", (int) getpid());
+        ck_assert_int_eq(process_user(other, &user), -ESRCH);
+}
+END_TEST
+
 int main(void) {
         Suite *suite = suite_create("process");
         TCase *tcase = tcase_create("process");
@@ -90,6 +116,8 @@ int main(void) {
         tcase_add_test(tcase, test_end_is_certain);
         tcase_add_test(tcase, test_another_start_with_the_pid_is_another_process);
         tcase_add_test(tcase, test_what_tells_no_start_is_never_certain);
+        tcase_add_test(tcase, test_user_is_as_whom_it_acts);
+        tcase_add_test(tcase, test_user_of_another_start_is_not_told);
         suite_add_tcase(suite, tcase);
 
         srunner_run_all(runner, CK_ENV);

@@ -2,6 +2,7 @@
 #include "fake-host.h"
 #include <check.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <stdarg.h>
 #include <syslog.h>
 #include "common/clock-sample.h"
@@ -111,6 +112,34 @@ static void on_trouble(const struct suspendd_host *host, const char *text) {
         copy(fake_of(host)->trouble, text);
 }
 
+static int on_keep_fd(const struct suspendd_host *host, const char *name, int fd) {
+        FakeHost *f = fake_of(host);
+        FakeKept *k = f->kept + f->n_kept;
+
+        if (f->keep_error < 0)
+                return f->keep_error;
+        ck_assert_uint_lt(f->n_kept, FAKE_KEPT_MAX);
+        ck_assert_uint_le(strlen(name), 200);
+        k->fd = fcntl(fd, F_DUPFD_CLOEXEC, 0);
+        ck_assert_int_ge(k->fd, 0);
+        (void) snprintf(k->name, sizeof(k->name), "%s", name);
+        f->n_kept++;
+        f->n_keeps++;
+        return 0;
+}
+
+static void on_drop_fd(const struct suspendd_host *host, const char *name) {
+        FakeHost *f = fake_of(host);
+        size_t n = 0;
+
+        for (size_t i = 0; i < f->n_kept; i++)
+                if (str_equal(f->kept[i].name, name))
+                        (void) close(f->kept[i].fd);
+                else
+                        f->kept[n++] = f->kept[i];
+        f->n_kept = n;
+}
+
 static void on_log(
                 const struct suspendd_host *host,
                 int level,
@@ -145,6 +174,8 @@ void fake_host_init(FakeHost *f) {
                                          .done_time = on_done_time,
                                          .stored = on_stored,
                                          .trouble = on_trouble,
+                                         .keep_fd = on_keep_fd,
+                                         .drop_fd = on_drop_fd,
                                          .log = on_log,
                          } };
         f->machines = calloc(FAKE_MACHINES_MAX, sizeof(*f->machines));
@@ -157,6 +188,9 @@ void fake_host_done(FakeHost *f) {
         f->host.event = sd_event_unref(f->host.event);
         free(TAKE_PTR(f->machines));
         free(TAKE_PTR(f->dones));
+        for (size_t i = 0; i < f->n_kept; i++)
+                (void) close(f->kept[i].fd);
+        f->n_kept = 0;
 }
 
 void fake_host_turn(FakeHost *f, uint64_t usec) {
@@ -206,4 +240,11 @@ const FakeDone *fake_host_find_done(const FakeHost *f, uint64_t step) {
                 if (f->dones[i].step == step)
                         return &f->dones[i];
         return NULL;
+}
+
+int fake_host_kept(const FakeHost *f, const char *name) {
+        for (size_t i = 0; i < f->n_kept; i++)
+                if (str_equal(f->kept[i].name, name))
+                        return f->kept[i].fd;
+        return -1;
 }

@@ -15,6 +15,7 @@
 #define FAKE_MACHINES_MAX 1200
 #define FAKE_DONES_MAX 4096
 #define FAKE_TEXT_MAX 128
+#define FAKE_KEPT_MAX 64
 
 struct suspendd_machine {
         struct FakeHost *fake;
@@ -39,6 +40,12 @@ typedef struct FakeDone {
         struct suspendd_time time;
 } FakeDone;
 
+/* What keep_fd() was given: a descriptor of its own for the same, as the real one has. */
+typedef struct FakeKept {
+        char name[2 * FAKE_TEXT_MAX];
+        int fd;
+} FakeKept;
+
 typedef struct FakeHost {
         struct suspendd_host host;
         struct suspendd_machine *machines;
@@ -49,6 +56,10 @@ typedef struct FakeHost {
         unsigned n_told, n_enumerated, n_warnings, n_stored;
         char trouble[FAKE_TEXT_MAX], warning[2 * FAKE_TEXT_MAX]; /* the last ones */
         int add_error;                                           /* what machine_add() answers */
+        int keep_error;                                          /* what keep_fd() answers */
+        FakeKept kept[FAKE_KEPT_MAX];
+        size_t n_kept;
+        unsigned n_keeps; /* so far */
         void (*on_state)(struct FakeHost *f, struct suspendd_machine *m);
 } FakeHost;
 
@@ -85,3 +96,6 @@ size_t fake_host_count(const FakeHost *f);
 /* How often @step was ended, and how the first time; NULL if not yet. */
 size_t fake_host_count_done(const FakeHost *f, uint64_t step);
 const FakeDone *fake_host_find_done(const FakeHost *f, uint64_t step);
+
+/* The descriptor that is kept by that name, or -1. */
+int fake_host_kept(const FakeHost *f, const char *name);

@@ -1,14 +1,22 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
 /*
- * The page plugin as it is, but for one thing: a hint ("suspendctl notify page look NAME") has it publish
- * that page and ring its doorbell. So a test of the daemon rings when it likes.
+ * The page plugin as it is, but that it also publishes by hint. So a test of the daemon does so when it likes.
+ *
+ *   suspendctl notify page look NAME      that page once, and rings its doorbell
+ *   suspendctl notify page rewrite NAME   REWRITES times in a row; by how much the host's clock was set counts up
+ *                                         by 1, and the clocks are made from that number, so that a reader
+ *                                         (tests/lab/guest/page-tool.c) sees whether a record is whole
  */
 
 #include <errno.h>
 #include <time.h>
 #include "common/clock-sample.h"
 #include "plugins/page/store.h"
+
+#define REWRITES 10000
+#define STEP_NS 1000003
+#define STEP_BOOTTIME_NS 17
 
 static int create(const struct suspendd_host *host, void **ret_instance) {
         return store_new(host, "/run/suspendd", (Store **) ret_instance);
@@ -26,7 +34,7 @@ static void restore_fd(void *instance, const char *name, int fd) {
         store_restore_fd(instance, name, fd);
 }
 
-static int notify(void *instance, const char *event, const char *name) {
+static int look(Store *s, const char *name) {
         struct suspendd_drift drift = {
                 .size = sizeof(drift),
                 .phase = SUSPENDD_DRIFT_LOOK,
@@ -35,9 +43,33 @@ static int notify(void *instance, const char *event, const char *name) {
                 .host_boottime_ns = clock_now_ns(CLOCK_BOOTTIME),
         };
 
-        if (!str_equal(event, "look"))
-                return -EOPNOTSUPP;
-        return store_drift(instance, &drift) > 0 ? 0 : -ENOENT;
+        return store_drift(s, &drift) > 0 ? 0 : -ENOENT;
+}
+
+static int rewrite(Store *s, const char *name) {
+        static int64_t step;
+
+        for (unsigned i = 0; i < REWRITES; i++) {
+                int64_t realtime_ns = ++step * STEP_NS;
+                struct suspendd_drift drift = {
+                        .size = sizeof(drift),
+                        .phase = SUSPENDD_DRIFT_LOOK,
+                        .name = name,
+                        .host_realtime_ns = realtime_ns,
+                        .host_boottime_ns = realtime_ns + STEP_BOOTTIME_NS,
+                        .host_stepped_ns = step,
+                };
+
+                if (store_drift(s, &drift) <= 0)
+                        return -ENOENT;
+        }
+        return 0;
+}
+
+static int notify(void *instance, const char *event, const char *name) {
+        if (str_equal(event, "look"))
+                return look(instance, name);
+        return str_equal(event, "rewrite") ? rewrite(instance, name) : -EOPNOTSUPP;
 }
 
 _public_ const struct suspendd_plugin suspendd_plugin = {

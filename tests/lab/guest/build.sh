@@ -16,6 +16,7 @@ set -euo pipefail
 PATH=$PATH:/usr/sbin:/sbin
 
 here=$(cd "$(dirname "$0")" && pwd)
+source=$here/../../../src
 cache=${XDG_CACHE_HOME:-$HOME/.cache}/suspendd
 arch=${1:-amd64}
 kind=${2:-own}
@@ -137,7 +138,7 @@ hash_of_input() { sha256sum | cut -c 1-16; }
 
 own_input() {
 	echo "$arch $kind"
-	cat "$here"/build.sh "$here"/*.sh "$here"/*.c /bin/busybox
+	cat "$here"/*.sh "$here"/*.c "$source/common/page-layout.h" /bin/busybox
 }
 
 make_key() { { own_input; echo "$packages"; } | hash_of_input; }
@@ -215,9 +216,9 @@ put_busybox() {
 }
 
 put_programs() {
-	local source
-	for source in "$here"/*.c; do
-		"$cc" -std=gnu11 -O2 -Wall -Wextra -static -o "$root/usr/bin/$(basename "${source%.c}")" "$source"
+	local program
+	for program in "$here"/*.c; do
+		"$cc" -std=gnu11 -O2 -Wall -Wextra -static -I "$source" -o "$root/usr/bin/$(basename "${program%.c}")" "$program"
 	done
 	if [ "$arch" = amd64 ]; then
 		put_busybox /bin/busybox

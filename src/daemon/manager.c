@@ -177,6 +177,24 @@ static void ops_drop_fd(void *userdata, const Plugin *p, const char *name) {
         fd_store_drop(m->private->fd_store, p->api->name, name);
 }
 
+static void ops_drift(void *userdata, const struct suspendd_drift *drift) {
+        Manager *m = userdata;
+        int r;
+
+        LIST_FOREACH(i, &m->plugins) {
+                const Plugin *p = LIST_ENTRY(i, Plugin, plugins);
+                LogFields fields = { .machine = drift->name, .plugin = p->api->name };
+
+                r = p->api->drift ? p->api->drift(p->instance, drift) : 0;
+                if (r < 0)
+                        log_with(&fields,
+                                 LOG_WARNING,
+                                 r,
+                                 "Cannot tell %s of its drift",
+                                 drift->name);
+        }
+}
+
 /* A key is "PLUGIN:WHO@RUN"; of one that was too long the run is not known, and nothing certain. */
 static bool ops_has_ended(void *userdata, const char *key) {
         const char *who = strchr(key, ':'), *run = strrchr(key, '@');
@@ -212,6 +230,7 @@ static const CycleOps cycle_ops = {
         .on_trouble = ops_on_trouble,
         .keep_fd = ops_keep_fd,
         .drop_fd = ops_drop_fd,
+        .drift = ops_drift,
 };
 
 /* what happens outside */
@@ -610,6 +629,7 @@ static void manager_load_plugins(Manager *m) {
                         list_append(&m->plugins, &p->plugins);
                         if (p->api->restore_fd)
                                 fd_store_hand_out(fd_store, p->api->name, on_fd_restored, p);
+                        m->cycle->has_drift |= p->api->drift != NULL;
                         manager_register_again(m, p);
                 }
         n = fd_store_settle(fd_store);

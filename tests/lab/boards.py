@@ -9,6 +9,8 @@ from .util import LabError, LabUnavailable
 
 PAGE_BYTES = 4096
 MIB = 1 << 20
+# Where the guest finds these PCI devices.
+PLAIN_SLOT, DOORBELL_SLOT, PROGRESS_SLOT = 0x10, 0x11, 0x12
 # Where the guest finds the page: on x86 in a DIMM far above its RAM, on arm64 (virt) in the last page of its RAM.
 NVDIMM_ADDRESS = 0x280000000
 VIRT_RAM = 0x40000000
@@ -74,19 +76,33 @@ class Virt:
 BOARDS = {board.arch: board for board in (X86, Virt)}
 
 
+def pci_address(slot):
+    """As the guest's kernel writes it."""
+    return "0000:00:%02x.0" % slot
+
+
 def backend(name, path):
     """Memory that is a file, which others map as well."""
-    return ["-object", "memory-backend-file,id=%s,mem-path=%s,share=on,size=%d" % (name, path, PAGE_BYTES)]
+    size = os.path.getsize(path)
+    return ["-object", "memory-backend-file,id=%s,mem-path=%s,share=on,size=%d" % (name, path, size)]
+
+
+def plain(name, path, slot):
+    """Memory that is a file, as a PCI device."""
+    return backend(name, path) + ["-device", "ivshmem-plain,memdev=%s,addr=%#x" % (name, slot)]
 
 
 def carriers(vm):
-    """The PCI devices that carry a page: ivshmem-plain over its file, ivshmem-doorbell with its server's socket."""
+    """The PCI devices that carry a page: ivshmem-plain over its file, ivshmem-doorbell with its server's socket.
+    And memory by which a program in the guest tells a test how far it is."""
     args = []
     if vm.shmem:
-        args += backend("shmem", vm.shmem) + ["-device", "ivshmem-plain,memdev=shmem"]
+        args += plain("shmem", vm.shmem, PLAIN_SLOT)
     if vm.doorbell:
         args += ["-chardev", "socket,id=bell,path=" + vm.doorbell,
-                 "-device", "ivshmem-doorbell,chardev=bell,vectors=%d" % vm.vectors]
+                 "-device", "ivshmem-doorbell,chardev=bell,vectors=%d,addr=%#x" % (vm.vectors, DOORBELL_SLOT)]
+    if vm.progress:
+        args += plain("progress", vm.progress, PROGRESS_SLOT)
     return args
 
 

@@ -28,6 +28,7 @@ class Qemu(GuestControl):
     page      the file of a drift page for ptp_vmclock: an nvdimm with the ACPI table page_table, on arm64 a
               device-tree node;  shmem: the file for an ivshmem-plain
     doorbell  the socket of an ivshmem server, for an ivshmem-doorbell with vectors interrupts and a virtual IOMMU (q35)
+    progress  a file, for an ivshmem-plain by which page-tool in the guest tells how far it is
     channel   whether there is an agent channel;  agent: whether an agent listens on it
     paused    started with -S
     append    more for the guest's kernel command line ("lab.suspend-delay=5")
@@ -36,7 +37,8 @@ class Qemu(GuestControl):
 
     def __init__(self, scratch, name, host=None, kind="linux", machine="pc", firmware="seabios", channel=True,
                  agent=True, paused=False, memory=None, append="", extra=(), uuid=None, folder=None, arch="amd64",
-                 kernel="own", page=None, page_table=None, shmem=None, doorbell=None, vectors=2):
+                 kernel="own", page=None, page_table=None, shmem=None, doorbell=None, vectors=2,
+                 progress=None):
         self.board = BOARDS[arch]
         need(self.board.binary, self.board.package)
         self.scratch, self.name, self.host = scratch, name, host
@@ -45,7 +47,7 @@ class Qemu(GuestControl):
         self.memory = memory or (192 if arch == "amd64" and kernel == "own" else 256)
         self.append, self.extra, self.kernel = append, list(extra), kernel
         self.page, self.page_table, self.shmem = page, page_table, shmem
-        self.doorbell, self.vectors = doorbell, vectors
+        self.doorbell, self.vectors, self.progress = doorbell, vectors, progress
         self.uuid = uuid or str(uuids.uuid4())
         self.folder = folder or scratch.sub("vm")
         self._own = scratch.sub("own")

@@ -33,6 +33,7 @@
 
 #define PROGRESS_MAGIC UINT64_C(0x31534552474f5250) /* "PROGRES1" */
 #define N_CHANGES 200
+#define TORN_SHOWN 10
 /* What the host's writer makes of its step, see tests/plugins/page-by-hint.c. */
 #define STEP_NS 1000003
 #define STEP_BOOTTIME_NS 17
@@ -184,6 +185,19 @@ typedef struct Checked {
         int64_t step;
 } Checked;
 
+/* Each writing moves the marker. */
+static bool is_clock_whole(Checked *checked, const VmclockPage *clock, const char *by) {
+        if (clock->sequence / 2 - clock->disruption_marker == checked->clock_base)
+                return true;
+        if (checked->n_torn++ < TORN_SHOWN)
+                printf("torn clock by %s: sequence %u marker %llu base %lld\n",
+                       by,
+                       clock->sequence,
+                       (unsigned long long) clock->disruption_marker,
+                       (long long) checked->clock_base);
+        return false;
+}
+
 /* By its mapping: the record's parts fit each other, and so do the VMClock part's. */
 static void check_mapping(Checked *checked, const void *page) {
         VmclockPage clock;
@@ -201,14 +215,16 @@ static void check_mapping(Checked *checked, const void *page) {
                 checked->step = record.host_stepped_ns;
                 if (is_whole(&record) && base == checked->base)
                         checked->n_records++;
-                else
-                        checked->n_torn++;
+                else if (checked->n_torn++ < TORN_SHOWN)
+                        printf("torn record step %lld realtime %lld boottime %lld publishings %llu\n",
+                               (long long) record.host_stepped_ns,
+                               (long long) record.host_realtime_ns,
+                               (long long) record.host_boottime_ns,
+                               (unsigned long long) record.publishings);
         }
         if (page_read_vmclock(page, &clock) != PAGE_OK)
                 checked->n_moving++;
-        else if (clock.sequence / 2 - clock.disruption_marker != checked->clock_base)
-                checked->n_torn++;
-        else
+        else if (is_clock_whole(checked, &clock, "mapped"))
                 checked->n_clocks++;
 }
 
@@ -218,9 +234,7 @@ static void check_read(Checked *checked, int fd) {
 
         if (pread(fd, &clock, sizeof(clock), 0) != sizeof(clock))
                 checked->n_errors++;
-        else if (clock.sequence / 2 - clock.disruption_marker != checked->clock_base)
-                checked->n_torn++;
-        else
+        else if (is_clock_whole(checked, &clock, "driver"))
                 checked->n_reads++;
 }
 

@@ -18,6 +18,7 @@ typedef enum VerbOptions {
         TAKES_NAME = 1 << 4,
         TAKES_NO_LEGEND = 1 << 5,
         TAKES_PERSISTENT = 1 << 6,
+        TAKES_PAGE = 1 << 7,
 } VerbOptions;
 
 typedef struct Verb {
@@ -86,6 +87,13 @@ static const Verb verbs[] = {
           3,
           0,
           verb_notify },
+        { "page",
+          "[ACT] [NAME]",
+          "Drift pages: create, list, show, remove",
+          0,
+          2,
+          TAKES_TABLE | TAKES_PAGE,
+          verb_page },
 };
 
 enum {
@@ -96,6 +104,13 @@ enum {
         OPTION_PLUGIN,
         OPTION_NAME,
         OPTION_PERSISTENT,
+        OPTION_OWNER,
+        OPTION_VECTORS,
+        OPTION_NOTIFY,
+        OPTION_FORCE,
+        OPTION_ACPI,
+        OPTION_DEVICETREE,
+        OPTION_ADDRESS,
 };
 
 static const struct option options[] = {
@@ -108,6 +123,13 @@ static const struct option options[] = {
         { "plugin", required_argument, NULL, OPTION_PLUGIN },
         { "name", required_argument, NULL, OPTION_NAME },
         { "persistent", no_argument, NULL, OPTION_PERSISTENT },
+        { "owner", required_argument, NULL, OPTION_OWNER },
+        { "vectors", required_argument, NULL, OPTION_VECTORS },
+        { "notify", no_argument, NULL, OPTION_NOTIFY },
+        { "force", no_argument, NULL, OPTION_FORCE },
+        { "acpi", required_argument, NULL, OPTION_ACPI },
+        { "devicetree", required_argument, NULL, OPTION_DEVICETREE },
+        { "address", required_argument, NULL, OPTION_ADDRESS },
         { "quiet", no_argument, NULL, 'q' },
         { 0 },
 };
@@ -137,6 +159,13 @@ static void print_help(void) {
                     "     --plugin=NAME       register, unregister: what reaches the machine (qmp)\n"
                     "     --name=NAME         register: what to call it\n"
                     "     --persistent        mode: write it into the VMs' own definitions\n"
+                    "     --owner=USER        page create: whom its VMM runs as (root)\n"
+                    "     --vectors=N         page create: its doorbell's, 0 for none (1)\n"
+                    "     --notify            page create: its ACPI table looks each second\n"
+                    "     --acpi=FILE         page create, show: write the ACPI table (x86)\n"
+                    "     --devicetree=FILE   page create, show: write the tree's node (arm64)\n"
+                    "     --address=ADDRESS   page create, show: where it is in the guest\n"
+                    "     --force             page remove: although it is used\n"
                     "  -q --quiet             Print nothing that was not asked for\n\n"
                     "See suspendctl(1) for more.");
 }
@@ -155,8 +184,45 @@ static int read_lines(const char *s, unsigned *ret) {
         return 0;
 }
 
+static int read_address(const char *s, uint64_t *ret) {
+        char *end;
+
+        errno = 0;
+        *ret = strtoull(s, &end, 0);
+        return errno != 0 || end == s || *end || *s == '-' || *ret == 0 ? -EINVAL : 0;
+}
+
+/* Takes one of `page`. Returns: as take_option(). */
+static int take_page_option(PageOptions *p, int option, const char *value) {
+        switch (option) {
+        case OPTION_OWNER:
+                p->owner = value;
+                break;
+        case OPTION_VECTORS:
+                p->has_vectors = true;
+                return read_lines(value, &p->vectors) < 0 ? -EINVAL : TAKES_PAGE;
+        case OPTION_NOTIFY:
+                p->notifies = true;
+                break;
+        case OPTION_FORCE:
+                p->force = true;
+                break;
+        case OPTION_ACPI:
+                p->acpi = value;
+                break;
+        case OPTION_DEVICETREE:
+                p->tree = value;
+                break;
+        default:
+                return read_address(value, &p->address) < 0 ? -EINVAL : TAKES_PAGE;
+        }
+        return TAKES_PAGE;
+}
+
 /* Takes one option. Returns: the bit that a verb must have for it, or 0; -EINVAL for a bad value. */
 static int take_option(Command *c, int option, const char *value) {
+        if (option >= OPTION_OWNER)
+                return take_page_option(&c->page, option, value);
         switch (option) {
         case OPTION_JSON:
                 c->output.json = json_style_from_string(value);
@@ -248,7 +314,9 @@ static int verb_check(const Verb *v, unsigned n_arguments, unsigned given) {
 
 int main(int argc, char **argv) {
         _cleanup_(client_freep) Client *client = NULL;
-        Command c = { .lines = LINES_DEFAULT, .for_usec = FOR_DEFAULT_USEC };
+        Command c = { .lines = LINES_DEFAULT,
+                      .for_usec = FOR_DEFAULT_USEC,
+                      .page = { .vectors = 1 } };
         const Verb *verb;
         int given, r;
 

@@ -12,6 +12,14 @@
 #include "cli/client.h"
 #include "cli/output.h"
 
+/* What only `page` is told. */
+typedef struct PageOptions {
+        const char *owner, *acpi, *tree;
+        uint64_t address; /* 0: not given */
+        unsigned vectors;
+        bool has_vectors, notifies, force;
+} PageOptions;
+
 typedef struct Command {
         Output output;
         Client *client;
@@ -20,6 +28,7 @@ typedef struct Command {
         unsigned lines;    /* -n, 0: all */
         uint64_t for_usec; /* --for */
         const char *plugin, *name;
+        PageOptions page;
 } Command;
 
 int verb_status(Command *c);
@@ -33,6 +42,7 @@ int verb_sync(Command *c);
 int verb_register(Command *c);
 int verb_unregister(Command *c);
 int verb_notify(Command *c);
+int verb_page(Command *c);
 
 /* shared by some of them */
 

@@ -75,6 +75,11 @@ int bus_machine_path(const Machine *m, char **ret);
 const char *bus_act_name(enum suspendd_act act);
 const char *bus_run_state_name(enum suspendd_run_state state);
 
+/* the Manager's methods for drift pages: bus-page.c */
+int bus_method_create_page(sd_bus_message *message, void *userdata, sd_bus_error *error);
+int bus_method_remove_page(sd_bus_message *message, void *userdata, sd_bus_error *error);
+int bus_method_list_pages(sd_bus_message *message, void *userdata, sd_bus_error *error);
+
 /* helpers */
 
 /* Appends @s, which may be NULL or anything, as a string that a bus takes. */

@@ -438,6 +438,24 @@ const sd_bus_vtable bus_manager_vtable[] = {
                         method_notify,
                         SD_BUS_VTABLE_UNPRIVILEGED),
         SD_BUS_METHOD_WITH_ARGS(
+                        "CreatePage",
+                        SD_BUS_ARGS("s", name, "s", owner, "u", vectors, "b", notifies),
+                        SD_BUS_NO_RESULT,
+                        bus_method_create_page,
+                        SD_BUS_VTABLE_UNPRIVILEGED),
+        SD_BUS_METHOD_WITH_ARGS(
+                        "RemovePage",
+                        SD_BUS_ARGS("s", name, "b", force),
+                        SD_BUS_NO_RESULT,
+                        bus_method_remove_page,
+                        SD_BUS_VTABLE_UNPRIVILEGED),
+        SD_BUS_METHOD_WITH_ARGS(
+                        "ListPages",
+                        SD_BUS_NO_ARGS,
+                        SD_BUS_RESULT("s", pages),
+                        bus_method_list_pages,
+                        SD_BUS_VTABLE_UNPRIVILEGED),
+        SD_BUS_METHOD_WITH_ARGS(
                         "Reload",
                         SD_BUS_NO_ARGS,
                         SD_BUS_NO_RESULT,

@@ -77,6 +77,9 @@ typedef struct CycleOps {
         void (*on_distrust)(void *userdata, Machine *m);
         /* Whether the machine with this machine_key(), which is not announced, has ended for certain. */
         bool (*has_ended)(void *userdata, const char *key);
+        /* A plugin's keep_fd() and drop_fd(); NULL: nobody keeps anything. */
+        int (*keep_fd)(void *userdata, const Plugin *p, const char *name, int fd);
+        void (*drop_fd)(void *userdata, const Plugin *p, const char *name);
         void (*on_enumerated)(void *userdata); /* a plugin has looked at all that it was told of */
         /* A plugin's answer to store_mode(). */
         void (*on_stored)(
@@ -86,9 +89,6 @@ typedef struct CycleOps {
                         int result,
                         const char *why);
         void (*on_trouble)(void *userdata, const Plugin *p); /* p->trouble has changed */
-        /* A plugin's keep_fd() and drop_fd(); NULL: nobody keeps anything. */
-        int (*keep_fd)(void *userdata, const Plugin *p, const char *name, int fd);
-        void (*drop_fd)(void *userdata, const Plugin *p, const char *name);
         /* Tells a machine's guest, by all plugins that can; called only if Cycle.has_drift. */
         void (*drift)(void *userdata, const struct suspendd_drift *drift);
 } CycleOps;

@@ -136,6 +136,18 @@ static void ops_on_distrust(void *userdata, Machine *machine) {
         (void) runtime_state_set_distrust(m->runtime_state, machine->key, machine->distrust);
 }
 
+static int ops_keep_fd(void *userdata, const Plugin *p, const char *name, int fd) {
+        Manager *m = userdata;
+
+        return fd_store_keep(m->private->fd_store, p->api->name, name, fd);
+}
+
+static void ops_drop_fd(void *userdata, const Plugin *p, const char *name) {
+        Manager *m = userdata;
+
+        fd_store_drop(m->private->fd_store, p->api->name, name);
+}
+
 static void ops_on_enumerated(void *userdata) {
         Manager *m = userdata;
 
@@ -163,18 +175,6 @@ static void ops_on_trouble(void *userdata, const Plugin *p) {
                 (void) log_full(&fields, LOG_NOTICE, 0, "%s: the trouble is over", p->api->name);
         bus_api_manager_changed(m->bus_api, "Troubles");
         manager_chores(m);
-}
-
-static int ops_keep_fd(void *userdata, const Plugin *p, const char *name, int fd) {
-        Manager *m = userdata;
-
-        return fd_store_keep(m->private->fd_store, p->api->name, name, fd);
-}
-
-static void ops_drop_fd(void *userdata, const Plugin *p, const char *name) {
-        Manager *m = userdata;
-
-        fd_store_drop(m->private->fd_store, p->api->name, name);
 }
 
 static void ops_drift(void *userdata, const struct suspendd_drift *drift) {
@@ -225,11 +225,11 @@ static const CycleOps cycle_ops = {
         .fill_policy = ops_fill_policy,
         .on_distrust = ops_on_distrust,
         .has_ended = ops_has_ended,
+        .keep_fd = ops_keep_fd,
+        .drop_fd = ops_drop_fd,
         .on_enumerated = ops_on_enumerated,
         .on_stored = ops_on_stored,
         .on_trouble = ops_on_trouble,
-        .keep_fd = ops_keep_fd,
-        .drop_fd = ops_drop_fd,
         .drift = ops_drift,
 };
 
@@ -617,24 +617,34 @@ static void on_fd_restored(void *userdata, const char *name, int fd) {
         p->api->restore_fd(p->instance, name, fd);
 }
 
+/* What no plugin takes, nobody answers to any more: whoever waits for it shall see that. */
+static void manager_restore_fds(Manager *m) {
+        FdStore *store = m->private->fd_store;
+        size_t n;
+
+        LIST_FOREACH(i, &m->plugins) {
+                Plugin *p = LIST_ENTRY(i, Plugin, plugins);
+
+                if (p->api->restore_fd)
+                        fd_store_hand_out(store, p->api->name, on_fd_restored, p);
+        }
+        n = fd_store_settle(store);
+        if (n > 0)
+                log_notice("%zu descriptors of an earlier life are wanted by no plugin", n);
+}
+
 static void manager_load_plugins(Manager *m) {
         struct suspendd_host host = cycle_host();
-        FdStore *fd_store = m->private->fd_store;
         Plugin *p;
-        size_t n;
 
         host.event = m->event;
         for (char **name = m->config->plugins; name && *name; name++)
                 if (plugin_load(m->options.plugin_dir, *name, &host, m->cycle, &p) >= 0) {
                         list_append(&m->plugins, &p->plugins);
-                        if (p->api->restore_fd)
-                                fd_store_hand_out(fd_store, p->api->name, on_fd_restored, p);
                         m->cycle->has_drift |= p->api->drift != NULL;
                         manager_register_again(m, p);
                 }
-        n = fd_store_settle(fd_store);
-        if (n > 0)
-                log_notice("%zu descriptors of an earlier life are wanted by no plugin", n);
+        manager_restore_fds(m);
         manager_apply_config(m);
         ops_on_enumerated(m);
 }

@@ -80,6 +80,17 @@ int manager_notify(
                 const char *event,
                 const char *name,
                 const char **ret_why);
+/* Drift pages; -ENODEV: there is no such page. */
+int manager_page_create(
+                Manager *m,
+                const char *name,
+                const char *owner, /* NULL: root */
+                unsigned vectors,
+                bool notifies,
+                const char **ret_why);
+int manager_page_remove(Manager *m, const char *name, bool force, const char **ret_why);
+/* As a JSON array of objects, to be freed by the caller. */
+int manager_page_list(Manager *m, char **ret, const char **ret_why);
 int manager_reload(Manager *m, const char **ret_why);
 
 /* One sentence a person can read: "3 machines, trouble with libvirt, lock held, budget 4.9s". */

@@ -367,6 +367,38 @@ int manager_notify(
         return 0;
 }
 
+/* Pages are the page plugin's; the tests of the whole daemon have it. */
+int manager_page_create(
+                Manager *m,
+                const char *name,
+                const char *owner,
+                unsigned vectors,
+                bool notifies,
+                const char **ret_why) {
+        (void) m;
+        (void) name;
+        (void) owner;
+        (void) vectors;
+        (void) notifies;
+        *ret_why = "no plugin that has pages is loaded (Plugins=page)";
+        return -ENOENT;
+}
+
+int manager_page_remove(Manager *m, const char *name, bool force, const char **ret_why) {
+        (void) m;
+        (void) name;
+        (void) force;
+        *ret_why = "no plugin that has pages is loaded (Plugins=page)";
+        return -ENOENT;
+}
+
+int manager_page_list(Manager *m, char **ret, const char **ret_why) {
+        (void) m;
+        (void) ret;
+        *ret_why = "no plugin that has pages is loaded (Plugins=page)";
+        return -ENOENT;
+}
+
 int manager_reload(Manager *m, const char **ret_why) {
         (void) m;
         *ret_why = "line 3 makes no sense";

@@ -20,7 +20,7 @@ from _bus import BUILD, COMMAND, LIMIT, SOURCE, BusCase, wait_for
 DAEMON = os.path.join(BUILD, "tests/cli/fake-suspendd")
 NOBODY = 65534
 VERBS = ["status", "list", "show", "history", "monitor", "rehearse", "mode", "sync", "register", "unregister",
-         "notify"]
+         "notify", "page"]
 
 
 class Lines:

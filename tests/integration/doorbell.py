@@ -69,10 +69,10 @@ class Client:
 
 
 class Vm(Qemu):
-    """A QEMU with the device, whose vCPU stands."""
+    """A QEMU with the device, and nothing but its firmware in it."""
 
-    def __init__(self, host, name, path):
-        super().__init__(host.scratch, name, host, kind="none", paused=True, extra=[
+    def __init__(self, host, name, path, paused=True):
+        super().__init__(host.scratch, name, host, kind="none", paused=paused, extra=[
             "-m", "16", "-chardev", "socket,id=bell,path=" + path,
             "-device", "ivshmem-doorbell,chardev=bell,vectors=2"])
 
@@ -273,3 +273,4 @@ class Doorbell(SuspenddCase):
         late = socket.socket(socket.AF_UNIX)
         self.addCleanup(late.close)
         self.assertEqual(late.connect_ex(self.path), errno.ECONNREFUSED)
+

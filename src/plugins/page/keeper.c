@@ -160,9 +160,14 @@ Keeper *keeper_free(Keeper *k) {
 }
 
 Keeper *keeper_remove(Keeper *k) {
+        char socket[sizeof(k->name) + sizeof(".sock")];
+
         if (!k)
                 return NULL;
         k->doorbell = doorbell_remove(k->doorbell);
+        /* A page that cannot be used has none in this life, but had one before. */
+        (void) snprintf(socket, sizeof(socket), "%s.sock", k->name);
+        (void) unlinkat(k->place->pages, socket, 0);
         (void) unlinkat(k->place->pages, k->name, 0);
         (void) unlinkat(k->place->states, k->name, 0);
         return keeper_free(k);

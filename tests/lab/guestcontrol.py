@@ -92,6 +92,27 @@ class GuestControl:
         status, _, output = self.control("sh " + command, timeout).partition(" ")
         return int(status), output.replace("\\n", "\n")
 
+    def begin(self, name, command):
+        """Starts a program in the guest that runs beside the test; what it says is in lines()."""
+        self.shell("%s </dev/null >/run/%s.log 2>&1 & echo $! >/run/%s.pid" % (command, name, name))
+
+    def end(self, name):
+        """Ends it. Returns whether it was still there."""
+        return self.shell("kill $(cat /run/%s.pid)" % name)[0] == 0
+
+    def lines(self, name):
+        """What it has said so far."""
+        return self.shell("cat /run/%s.log" % name)[1].splitlines()
+
+    def wait_line(self, name, part, timeout=20, since=0):
+        """The first of its lines with @part, from line number @since on; waits for it."""
+        def find():
+            return next((x for x in self.lines(name)[since:] if part in x), None)
+        try:
+            return wait_for(find, timeout, interval=0.05)
+        except LabError:
+            raise LabError("%s: %s did not say %s: %s" % (self.name, name, part, self.lines(name)[-5:])) from None
+
     def clocks(self):
         """The guest's clocks in ns: dict of monotonic, boottime, realtime, raw; host_realtime is the middle
         of the question and the answer, host_boottime as well, uncertainty half the time between them."""
@@ -115,12 +136,13 @@ class GuestControl:
         self.control("set-clock %d" % (time.time_ns() + error_ns))
 
     def start_busy(self):
-        """From now on its CPU is never idle: a loop in user space, at the least priority."""
-        self.shell("nice -n 19 sh -c 'while :; do :; done' </dev/null >/dev/null 2>&1 & echo $! >/run/busy.pid")
+        """From now on its CPU is never idle: a loop in user space."""
+        self.begin("busy", "sh -c 'while :; do :; done'")
 
     def stop_busy(self):
         """Ends that."""
-        self.shell("kill $(cat /run/busy.pid)")
+        if not self.end("busy"):
+            raise LabError(self.name + " was not busy")
 
     def lockups(self):
         """What the kernel's watchdogs have said so far: soft lockups, stalls, hung tasks."""

@@ -25,8 +25,8 @@ class Qemu(GuestControl):
     kind      "linux", or "none": a QEMU without hardware that knows stop, cont, events
     arch      "amd64" or "arm64" (machine virt);  kernel "own" or "7", see guest/build.sh
     machine   "pc" or "q35";  firmware "seabios" or "ovmf" (q35)
-    page      the file of a drift page for ptp_vmclock: an nvdimm with the ACPI table page_table, on arm64 a
-              device-tree node;  shmem: the file for an ivshmem-plain
+    page      the file of a drift page that ptp_vmclock finds: an nvdimm, on arm64 the last page of the RAM; set
+              .page_table before the start, see Suspendd.page_table();  shmem: the file for an ivshmem-plain
     doorbell  the socket of an ivshmem server, for an ivshmem-doorbell with vectors interrupts and a virtual IOMMU (q35)
     progress  a file, for an ivshmem-plain by which page-tool in the guest tells how far it is
     channel   whether there is an agent channel;  agent: whether an agent listens on it
@@ -37,7 +37,7 @@ class Qemu(GuestControl):
 
     def __init__(self, scratch, name, host=None, kind="linux", machine="pc", firmware="seabios", channel=True,
                  agent=True, paused=False, memory=None, append="", extra=(), uuid=None, folder=None, arch="amd64",
-                 kernel="own", page=None, page_table=None, shmem=None, doorbell=None, vectors=2,
+                 kernel="own", page=None, shmem=None, doorbell=None, vectors=2,
                  progress=None):
         self.board = BOARDS[arch]
         need(self.board.binary, self.board.package)
@@ -46,7 +46,7 @@ class Qemu(GuestControl):
         self.channel, self.agent_on, self.paused = channel, agent, paused
         self.memory = memory or (192 if arch == "amd64" and kernel == "own" else 256)
         self.append, self.extra, self.kernel = append, list(extra), kernel
-        self.page, self.page_table, self.shmem = page, page_table, shmem
+        self.page, self.page_table, self.shmem = page, None, shmem
         self.doorbell, self.vectors, self.progress = doorbell, vectors, progress
         self.uuid = uuid or str(uuids.uuid4())
         self.folder = folder or scratch.sub("vm")

@@ -44,6 +44,20 @@ static int answer(void *instance, const char *name, const char *uuid, struct sus
         return store_answer(instance, name, uuid, ret);
 }
 
+static int page_create(
+                void *instance,
+                const char *name,
+                const char *owner,
+                unsigned vectors,
+                int notifies,
+                const char **ret_why) {
+        return store_create(instance, name, owner, vectors, notifies, ret_why);
+}
+
+static int page_remove(void *instance, const char *name, int force, const char **ret_why) {
+        return store_remove(instance, name, force, ret_why);
+}
+
 static char *page_list(void *instance) {
         return store_list(instance);
 }
@@ -117,6 +131,8 @@ _public_ const struct suspendd_plugin suspendd_plugin = {
         .drift = drift,
         .page_name = page_name,
         .answer = answer,
+        .page_create = page_create,
+        .page_remove = page_remove,
         .page_list = page_list,
         .restore_fd = restore_fd,
         .notify = notify,

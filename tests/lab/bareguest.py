@@ -10,11 +10,11 @@ import struct
 import subprocess
 import time
 
-from .qemu import BINARY
 from .qmp import Qmp
 from .util import LabError, LabUnavailable, wait_for
 
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+BINARY = "qemu-system-x86_64"
 BUILD = os.environ.get("SUSPENDD_BUILD") or os.path.join(ROOT, "build")
 GUEST = os.path.join(BUILD, "tests", "lab", "bare", "bare-guest.elf")
 HOST = os.path.join(BUILD, "tests", "lab", "bare", "bare-host")

@@ -66,6 +66,19 @@ static int cycle_reserve_notes(Cycle *c, size_t n) {
         return p->journal ? journal_reserve(p->journal, n) : 0;
 }
 
+/* Of one that was not seen to stand nobody knows since when it does. */
+static void cycle_stand_as_noted(Machine *m, const JournalNote *note) {
+        bool is_seen = note->kind == JOURNAL_NOTE_SUSPENDED;
+
+        m->stand = (MachineStand){
+                .since_boottime_ns = is_seen || note->kind == JOURNAL_NOTE_PAUSED
+                                                     ? note->since_boottime_ns
+                                                     : 0,
+                .is_seen = is_seen,
+                .is_doubtful = note->kind == JOURNAL_NOTE_ASKED,
+        };
+}
+
 int cycle_insert(Cycle *c, Machine *m) {
         const JournalNote *notes;
         size_t n_notes = 0;
@@ -84,7 +97,7 @@ int cycle_insert(Cycle *c, Machine *m) {
                 if (str_equal(notes[i].key, m->key)) {
                         m->noted = notes[i].kind;
                         m->is_from_before = true;
-                        m->report.stand_boottime_ns = notes[i].since_boottime_ns;
+                        cycle_stand_as_noted(m, &notes[i]);
                 }
 
         c->private->slots[m->slot] = m;

@@ -32,10 +32,12 @@ struct CyclePrivate {
         uint64_t overtake_usec, deadline_usec, wake_usec, restored_usec;
         uint64_t armed_usec;
 
+        ClockSample born;          /* when the engine began */
         ClockSample accounted;     /* up to here, all sleep has been measured */
         uint64_t step_window_usec; /* until then, a step of the host's clock is passed on */
 };
 
+void cycle_sample(Cycle *c, ClockSample *ret);
 uint64_t cycle_now_usec(Cycle *c);
 
 /* Makes sure that cycle_on_timer() is called at @usec. */

@@ -7,6 +7,7 @@
 #include "common/time-util.h"
 #include "daemon/cycle-internal.h"
 #include "daemon/log.h"
+#include "daemon/machine-drift.h"
 
 /* A machine that comes when less than this is left of the budget is too late. */
 #define NEWCOMER_MIN_USEC (500 * USEC_PER_MSEC)
@@ -18,7 +19,7 @@
 
 /* small things that the parts share */
 
-static void cycle_sample(Cycle *c, ClockSample *ret) {
+void cycle_sample(Cycle *c, ClockSample *ret) {
         c->private->ops->now(c->private->userdata, ret);
 }
 
@@ -71,7 +72,7 @@ int cycle_note(Cycle *c, Machine *m, JournalNoteKind kind) {
 
         if (m->noted == kind)
                 return 0;
-        note_fill(&note, m, kind, m->seen_boottime_ns);
+        note_fill(&note, m, kind, m->stand.since_boottime_ns ?: m->seen_boottime_ns);
         if (c->private->journal)
                 r = journal_write(c->private->journal, &note, 1);
         if (r < 0)
@@ -131,16 +132,12 @@ static void cycle_new_report(Cycle *c, CycleKind kind) {
         cycle_sample(c, &r->began);
 }
 
-/* What a machine starts a cycle with; one that is still held from before keeps the time of its stand. */
+/* What a machine starts a cycle with. */
 static void cycle_new_machine_report(Machine *m) {
         m->report = (MachineReport){
                 .is_part = true,
                 .could_time = machine_can(m, SUSPENDD_ACT_GET_TIME),
                 .asked = SUSPENDD_ACT_INVALID,
-                .stand_boottime_ns = m->state == MACHINE_WAKING || machine_is_held(m) ||
-                                                                     m->is_from_before
-                                                     ? m->report.stand_boottime_ns
-                                                     : 0,
         };
         m->correction.is_ahead_known = false;
 }
@@ -167,7 +164,14 @@ static void cycle_plan(Cycle *c, Machine *m) {
 static JournalNoteKind cycle_intent(const Machine *m) {
         bool may_strike = m->report.asked == SUSPENDD_ACT_SUSPEND || m->is_suspend_owed;
 
-        return may_strike ? JOURNAL_NOTE_ASKED : JOURNAL_NOTE_HELD;
+        if (may_strike)
+                return JOURNAL_NOTE_ASKED;
+        /* Once suspended it may still be, beneath a pause; once paused it may have run in between. */
+        if (m->stand.since_boottime_ns != 0 && m->stand.is_seen)
+                return JOURNAL_NOTE_SUSPENDED;
+        if (machine_drift_is_certain(m))
+                return JOURNAL_NOTE_PAUSED;
+        return JOURNAL_NOTE_HELD;
 }
 
 /* One write for all, before the first is asked. Without it nobody is: whoever cannot be run again … */
@@ -184,7 +188,10 @@ static bool cycle_write_intents(Cycle *c) {
                 if (n >= p->n_notes_max)
                         r = -ENOSPC;
                 else
-                        note_fill(&p->notes[n++], m, cycle_intent(m), c->report.began.boottime_ns);
+                        note_fill(&p->notes[n++],
+                                  m,
+                                  cycle_intent(m),
+                                  m->stand.since_boottime_ns ?: c->report.began.boottime_ns);
         }
         if (r >= 0 && p->journal)
                 r = journal_write(p->journal, p->notes, n);
@@ -378,12 +385,23 @@ static void cycle_measure(Cycle *c) {
         p->step_window_usec = cycle_now_usec(c) + STEP_WINDOW_USEC;
 }
 
+/* Its clock, and what its guest knows of it, after something that it was not held through. */
+static void cycle_look(Machine *m) {
+        machine_drift_look(m);
+        machine_handle(m, MACHINE_EVENT_CORRECT);
+}
+
 static void cycle_restore(Cycle *c) {
         struct CyclePrivate *p = c->private;
         bool is_lost_time = c->report.kind != CYCLE_KIND_REHEARSAL;
 
         /* What was read of a clock before the sleep is no longer true: it is read anew. */
-        cycle_tell(c, 1U << MACHINE_CORRECTING, MACHINE_EVENT_CORRECT);
+        LIST_FOREACH(i, &c->machines) {
+                Machine *m = LIST_ENTRY(i, Machine, machines);
+
+                if (m->state == MACHINE_CORRECTING)
+                        cycle_look(m);
+        }
 
         /* First all that stand, then the clocks of those that never did. */
         cycle_tell(c,
@@ -398,7 +416,7 @@ static void cycle_restore(Cycle *c) {
                 if ((m->state == MACHINE_IDLE || m->state == MACHINE_WATCHED) &&
                     m->run_state == SUSPENDD_STATE_RUNNING &&
                     (is_lost_time || m->report.asked != SUSPENDD_ACT_INVALID))
-                        machine_handle(m, MACHINE_EVENT_CORRECT);
+                        cycle_look(m);
         }
         cycle_arm_one(c,
                       &p->restored_usec,
@@ -536,6 +554,7 @@ int cycle_rehearse(Cycle *c, uint64_t for_usec) {
 void cycle_on_clock_jump(Cycle *c, int64_t stepped_ns) {
         struct CyclePrivate *p = c->private;
         ClockSample now;
+        bool is_repair;
 
         cycle_sample(c, &now);
         if (c->state == CYCLE_PREPARING || c->state == CYCLE_SLEEPING)
@@ -544,13 +563,17 @@ void cycle_on_clock_jump(Cycle *c, int64_t stepped_ns) {
                 cycle_handle(c, CYCLE_EVENT_UNANNOUNCED);
                 return;
         }
-        if (stepped_ns == 0 || cycle_now_usec(c) >= p->step_window_usec)
+        if (stepped_ns == 0)
                 return;
+        is_repair = cycle_now_usec(c) < p->step_window_usec;
 
         /* Clocks that we set after the wake were set to a host clock that has been repaired since. */
         LIST_FOREACH(i, &c->machines) {
                 Machine *m = LIST_ENTRY(i, Machine, machines);
 
+                machine_drift_look(m);
+                if (!is_repair)
+                        continue;
                 if (m->state == MACHINE_CORRECTING || (m->run_state == SUSPENDD_STATE_RUNNING &&
                                                        m->report.time.verdict != CORRECTION_NONE))
                         machine_handle(m, MACHINE_EVENT_CORRECT);
@@ -687,6 +710,7 @@ int cycle_new(const CycleOps *ops,
         c->suspend_share = 60;
         c->time_limit_usec = 20 * USEC_PER_SEC;
         cycle_sample(c, &c->private->accounted);
+        c->private->born = c->private->accounted;
 
         *ret = TAKE_PTR(c);
         return 0;

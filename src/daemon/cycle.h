@@ -89,6 +89,8 @@ typedef struct CycleOps {
                         int result,
                         const char *why);
         void (*on_trouble)(void *userdata, const Plugin *p); /* p->trouble has changed */
+        /* Tells a machine's guest, by all plugins that can; called only if Cycle.has_drift. */
+        void (*drift)(void *userdata, const struct suspendd_drift *drift);
 } CycleOps;
 
 struct Cycle {
@@ -100,6 +102,7 @@ struct Cycle {
         uint64_t cap_usec;       /* from the configuration, as the next two */
         unsigned suspend_share;
         uint64_t time_limit_usec;
+        bool has_drift; /* a plugin tells guests what their clocks lack */
         struct CyclePrivate *private;
 };
 

@@ -20,9 +20,11 @@
 
 typedef enum JournalNoteKind {
         JOURNAL_NOTE_NONE,
-        JOURNAL_NOTE_HELD, /* running, about to be or already stopped by us: to be run again */
+        JOURNAL_NOTE_HELD, /* running, about to be stopped by us: to be run again */
         JOURNAL_NOTE_WATCHED, /* runs; a suspend that we asked for may still strike: to be woken then */
-        JOURNAL_NOTE_ASKED, /* held, and asked to suspend: should it run, that may still strike */
+        JOURNAL_NOTE_ASKED,  /* held, and asked to suspend: should it run, that may still strike */
+        JOURNAL_NOTE_PAUSED, /* held, and seen to stand */
+        JOURNAL_NOTE_SUSPENDED, /* held, and seen to have suspended itself, also beneath a pause */
         JOURNAL_NOTE_MAX,
         JOURNAL_NOTE_INVALID = -22,
 } JournalNoteKind;
@@ -30,7 +32,7 @@ typedef enum JournalNoteKind {
 typedef struct JournalNote {
         JournalNoteKind kind;
         char key[JOURNAL_KEY_MAX]; /* machine_key(); NUL-terminated */
-        int64_t since_boottime_ns; /* when it was written first */
+        int64_t since_boottime_ns; /* since when it stands, if it was seen to; when it was written */
 } JournalNote;
 
 typedef struct Journal Journal;

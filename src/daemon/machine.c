@@ -6,6 +6,7 @@
 #include "common/time-util.h"
 #include "daemon/cycle-internal.h"
 #include "daemon/log.h"
+#include "daemon/machine-drift.h"
 #include "daemon/plugin.h"
 
 #define SAMPLE_LIMIT_USEC (300 * USEC_PER_MSEC)
@@ -121,6 +122,7 @@ static void machine_ask_run(Machine *m) {
                 return;
         m->is_retry_due = false;
         machine_arm(m, RUN_LIMIT_USEC);
+        machine_drift_running(m);
         machine_ask(m, is_suspended ? SUSPENDD_ACT_WAKE : SUSPENDD_ACT_RESUME);
 }
 
@@ -145,15 +147,20 @@ static void machine_retry(Machine *m) {
 
 /* what was seen */
 
+static JournalNoteKind machine_stand_note(const Machine *m) {
+        if (m->is_suspend_owed)
+                return JOURNAL_NOTE_ASKED;
+        return m->stand.is_seen ? JOURNAL_NOTE_SUSPENDED : JOURNAL_NOTE_PAUSED;
+}
+
 static void machine_stand(Machine *m) {
         MachineReport *r = &m->report;
 
         if (m->run_state == SUSPENDD_STATE_SUSPENDED)
                 m->is_suspend_owed = false;
-        (void) cycle_note(m->cycle, m, m->is_suspend_owed ? JOURNAL_NOTE_ASKED : JOURNAL_NOTE_HELD);
+        machine_drift_stood(m);
+        (void) cycle_note(m->cycle, m, machine_stand_note(m));
         r->stood = m->run_state;
-        if (r->stand_boottime_ns == 0)
-                r->stand_boottime_ns = m->seen_boottime_ns;
         if (m->policy.mode == MODE_SUSPEND && r->stood != SUSPENDD_STATE_SUSPENDED)
                 r->is_failed = true;
         r->stood_after_usec = cycle_now_usec(m->cycle) -
@@ -164,14 +171,12 @@ static void machine_stand(Machine *m) {
 static void machine_ran(Machine *m) {
         MachineReport *r = &m->report;
 
-        if (r->stand_boottime_ns != 0)
-                r->stopped_ns += MAX(m->seen_boottime_ns - r->stand_boottime_ns, INT64_C(0));
-        r->stand_boottime_ns = 0;
         r->ran_after_usec = MAX(
                         cycle_now_usec(m->cycle) - (uint64_t) (m->cycle->report.woke.monotonic_ns /
                                                                NSEC_PER_USEC),
                         UINT64_C(1));
         m->wake_tries = 0;
+        machine_drift_ran(m);
         cycle_milestone(m->cycle, CYCLE_MACHINE_RAN, m);
 }
 
@@ -296,9 +301,14 @@ static void machine_note_actions(Machine *m, MachineEvent event, unsigned action
                 machine_ran(m);
         if (actions & MACHINE_LEAVE)
                 machine_leave(m);
+        /* It ran on, for all that was wanted of it. */
+        if (event == MACHINE_EVENT_WAKE && (actions & MACHINE_CORRECT))
+                machine_drift_look(m);
 }
 
 static void machine_act(Machine *m, unsigned actions) {
+        if (actions & (MACHINE_ASK_SUSPEND | MACHINE_ASK_PAUSE))
+                machine_drift_stopping(m);
         if (actions & MACHINE_ASK_TIME) {
                 machine_arm(m, SAMPLE_LIMIT_USEC);
                 machine_ask(m, SUSPENDD_ACT_GET_TIME);
@@ -370,7 +380,7 @@ static MachineEvent machine_event_of(const Machine *m) {
 static bool machine_adopt(Machine *m) {
         CycleState cycle = m->cycle->state;
         bool is_awake = cycle == CYCLE_IDLE || cycle == CYCLE_RESTORING;
-        bool is_held = m->noted == JOURNAL_NOTE_HELD || m->noted == JOURNAL_NOTE_ASKED;
+        bool is_held = m->noted != JOURNAL_NOTE_NONE && m->noted != JOURNAL_NOTE_WATCHED;
         bool is_running = m->run_state == SUSPENDD_STATE_RUNNING;
         bool is_standing = m->run_state == SUSPENDD_STATE_SUSPENDED ||
                            (m->run_state == SUSPENDD_STATE_PAUSED && is_held);
@@ -382,6 +392,8 @@ static bool machine_adopt(Machine *m) {
         m->is_suspend_owed = m->noted == JOURNAL_NOTE_WATCHED ||
                              (m->noted == JOURNAL_NOTE_ASKED &&
                               m->run_state != SUSPENDD_STATE_SUSPENDED);
+        if (!is_standing)
+                machine_drift_forget(m);
         if (is_running && cycle == CYCLE_PREPARING)
                 return false; /* planned for as any other that comes late */
 
@@ -401,6 +413,7 @@ static bool machine_adopt(Machine *m) {
                 machine_handle(m, MACHINE_EVENT_WAKE);
                 return true;
         }
+        machine_drift_look(m);
         machine_leave(m);
         machine_handle(m, is_running && is_awake ? MACHINE_EVENT_CORRECT : MACHINE_EVENT_CORRECTED);
         return true;
@@ -432,6 +445,7 @@ void machine_on_state(
                 return;
 
         cycle_enter(m->cycle);
+        machine_drift_saw(m);
         if (before != SUSPENDD_STATE_UNKNOWN || !machine_adopt(m)) {
                 if (!machine_is_obsolete(m))
                         machine_handle(m, machine_event_of(m));

@@ -31,13 +31,22 @@ typedef struct MachineReport {
         enum suspendd_run_state stood; /* SUSPENDED, PAUSED; UNKNOWN: never seen to stand */
         uint64_t stood_after_usec;     /* from the beginning of the cycle, MONOTONIC */
         uint64_t ran_after_usec;       /* from the wake, MONOTONIC; 0: not seen */
-        int64_t stand_boottime_ns;     /* when it stood; 0: never */
-        int64_t stopped_ns;            /* from its stand to its running again */
-        bool was_woken_late;           /* a late suspend struck and was undone */
-        bool is_failed;                /* what was wanted did not come about */
-        char why[160];                 /* why it was left alone, fell back, or failed */
+        int64_t stopped_ns; /* from its stand to its running again, as far as it was ours: */
+        int64_t seen_ns, unseen_ns; /* its own kernel makes up for the one, and not for the other */
+        bool was_woken_late;        /* a late suspend struck and was undone */
+        bool is_failed;             /* what was wanted did not come about */
+        char why[160];              /* why it was left alone, fell back, or failed */
         CorrectionReport time;
 } MachineReport;
+
+/* The span that it stands at a time. */
+typedef struct MachineStand {
+        int64_t since_boottime_ns;   /* 0: it does not stand by us */
+        int64_t counted_boottime_ns; /* up to here it is in the report; 0: nothing is */
+        int64_t asked_boottime_ns; /* when it was asked to run, if it may be obeying; 0: it was not */
+        bool is_seen;              /* it suspended itself, maybe with a pause on top */
+        bool is_doubtful;          /* paused, and maybe suspended beneath that */
+} MachineStand;
 
 struct Machine {
         List machines; /* in the Cycle's list */
@@ -73,10 +82,12 @@ struct Machine {
         bool is_retry_due;     /* the timer is for asking again, not for an answer */
         bool is_stop_astray;   /* a pause was given up, and may be carried out yet */
         bool is_run_astray;    /* the same of a resume or a wake */
+        bool is_suspended;     /* it suspended itself, and has not run since; maybe paused on top */
         bool is_suspend_owed;  /* an agent has taken a suspend that we have not seen */
         bool is_from_before;   /* noted by an earlier life, and not seen since */
         bool is_time_owed;     /* its clock is to be read once its agent answers */
         JournalNoteKind noted; /* what the journal says of it */
+        MachineStand stand;
         Correction correction;
         MachineReport report; /* of the cycle at hand, or of the last one */
         bool is_dirty;        /* changed since the bus was told */

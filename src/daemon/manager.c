@@ -177,6 +177,24 @@ static void ops_on_trouble(void *userdata, const Plugin *p) {
         manager_chores(m);
 }
 
+static void ops_drift(void *userdata, const struct suspendd_drift *drift) {
+        Manager *m = userdata;
+        int r;
+
+        LIST_FOREACH(i, &m->plugins) {
+                const Plugin *p = LIST_ENTRY(i, Plugin, plugins);
+                LogFields fields = { .machine = drift->name, .plugin = p->api->name };
+
+                r = p->api->drift ? p->api->drift(p->instance, drift) : 0;
+                if (r < 0)
+                        log_with(&fields,
+                                 LOG_WARNING,
+                                 r,
+                                 "Cannot tell %s of its drift",
+                                 drift->name);
+        }
+}
+
 /* A key is "PLUGIN:WHO@RUN"; of one that was too long the run is not known, and nothing certain. */
 static bool ops_has_ended(void *userdata, const char *key) {
         const char *who = strchr(key, ':'), *run = strrchr(key, '@');
@@ -212,6 +230,7 @@ static const CycleOps cycle_ops = {
         .on_enumerated = ops_on_enumerated,
         .on_stored = ops_on_stored,
         .on_trouble = ops_on_trouble,
+        .drift = ops_drift,
 };
 
 /* what happens outside */
@@ -622,6 +641,7 @@ static void manager_load_plugins(Manager *m) {
         for (char **name = m->config->plugins; name && *name; name++)
                 if (plugin_load(m->options.plugin_dir, *name, &host, m->cycle, &p) >= 0) {
                         list_append(&m->plugins, &p->plugins);
+                        m->cycle->has_drift |= p->api->drift != NULL;
                         manager_register_again(m, p);
                 }
         manager_restore_fds(m);

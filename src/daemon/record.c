@@ -72,7 +72,7 @@ static const char *record_stood(const MachineReport *r) {
 static JsonObject *record_machine(const Machine *m) {
         const MachineReport *r = &m->report;
         bool has_stood = record_stood(r), has_run = r->ran_after_usec != 0;
-        bool is_seen = r->stood == SUSPENDD_STATE_SUSPENDED;
+        bool has_stopped = has_run || r->stopped_ns > 0; /* another hand may have run it */
         JsonObject *o = json_object_new_object();
 
         put_string(o, "id", m->id);
@@ -84,9 +84,9 @@ static JsonObject *record_machine(const Machine *m) {
         put_string(o, "stood", record_stood(r));
         put_int_if(o, "stood_after_usec", has_stood, (int64_t) r->stood_after_usec);
         put_int_if(o, "ran_after_usec", has_run, (int64_t) r->ran_after_usec);
-        put_int_if(o, "stopped_ns", has_run, r->stopped_ns);
-        put_int_if(o, "seen_ns", has_run, is_seen ? r->stopped_ns : 0);
-        put_int_if(o, "unseen_ns", has_run, is_seen ? 0 : r->stopped_ns);
+        put_int_if(o, "stopped_ns", has_stopped, r->stopped_ns);
+        put_int_if(o, "seen_ns", has_stopped, r->seen_ns);
+        put_int_if(o, "unseen_ns", has_stopped, r->unseen_ns);
         put_bool(o, "late_suspend_undone", r->was_woken_late);
         put_bool(o, "failed", r->is_failed);
         put_string(o, "why", r->why);

@@ -50,6 +50,10 @@ int64_t fake_vm_clock_offset_ns(const FakeVm *vm) {
         return vm->offset_ns - (held_ns != 0 ? vm_now(vm).boottime_ns - held_ns : 0);
 }
 
+int64_t fake_vm_lost_ns(const FakeVm *vm) {
+        return vm->lost_ns + vm->offset_ns - fake_vm_clock_offset_ns(vm);
+}
+
 /* A pause holds the guest's clocks; a guest that suspends itself sets its own by the RTC. */
 static void vm_keep_clock(FakeVm *vm) {
         bool is_held = vm->is_here && (vm->is_paused || vm->is_in_error) && !vm->is_suspended;
@@ -57,6 +61,7 @@ static void vm_keep_clock(FakeVm *vm) {
         if (is_held && vm->held_since_boottime_ns == 0)
                 vm->held_since_boottime_ns = vm_now(vm).boottime_ns;
         if (!is_held && vm->held_since_boottime_ns != 0) {
+                vm->lost_ns = fake_vm_lost_ns(vm);
                 vm->offset_ns = fake_vm_clock_offset_ns(vm);
                 vm->held_since_boottime_ns = 0;
         }
@@ -141,7 +146,7 @@ static void vm_carry_out(FakeVm *vm, const FakeCommand *c) {
         case SUSPENDD_ACT_SUSPEND:
                 vm->is_owed = false;
                 vm->strike_usec = 0;
-                vm->is_suspended = true;
+                vm->is_suspended = vm->page.is_due = true;
                 vm->suspended_by |= FAKE_BY_US;
                 if (c->answer == FAKE_BOUNCE)
                         vm->bounce_usec = vm_now_usec(vm) + vm->late_usec;
@@ -149,7 +154,7 @@ static void vm_carry_out(FakeVm *vm, const FakeCommand *c) {
         case SUSPENDD_ACT_PAUSE:
                 if (vm->is_in_error || (vm->is_suspended && !vm->is_stacking))
                         return;
-                vm->is_paused = true;
+                vm->is_paused = vm->page.is_due = true;
                 vm->paused_by |= FAKE_BY_US;
                 break;
         case SUSPENDD_ACT_WAKE:
@@ -281,6 +286,11 @@ static const char *vm_judge_stop(const FakeVm *vm) {
 }
 
 static const char *vm_judge_run(const FakeVm *vm) {
+        const struct suspendd_drift *told = &vm->page.told;
+
+        if (!vm->page.is_missing && (told->phase != SUSPENDD_DRIFT_RUNNING ||
+                                     told->host_boottime_ns != vm_now(vm).boottime_ns))
+                return "a machine was asked to run before its guest was told";
         if (vm->is_murky)
                 return NULL;
         if (vm->is_in_error)
@@ -318,6 +328,7 @@ static bool vm_begin(FakeVm *vm, enum suspendd_act act, uint64_t step) {
         vm->step = step;
         vm->step_act = act;
         vm->is_asked |= is_stop;
+        vm->page.is_due |= is_stop;
         return true;
 }
 
@@ -496,6 +507,7 @@ bool fake_vm_strike(FakeVm *vm) {
 
 /* Others touch it. */
 static void vm_touch(FakeVm *vm) {
+        vm->is_touched = true;
         vm->is_murky |= vm_is_stop_queued(vm);
 }
 
@@ -547,6 +559,93 @@ bool fake_vm_guest_wake(FakeVm *vm) {
         vm->is_suspended = false;
         vm_moved(vm);
         return true;
+}
+
+/* its page */
+
+static void page_count(FakePage *p, const struct suspendd_drift *d) {
+        int64_t from_ns = MAX(d->from_boottime_ns, p->stood_boottime_ns);
+
+        from_ns = MAX(from_ns, p->counted_boottime_ns);
+        if (d->from_boottime_ns == 0 || d->to_boottime_ns <= from_ns)
+                return;
+        *(d->is_seen ? &p->seen_ns : &p->unseen_ns) += d->to_boottime_ns - from_ns;
+        p->counted_boottime_ns = d->to_boottime_ns;
+}
+
+/* Who touches it while no engine looks can have run it, and nobody tells. */
+static bool vm_is_known(const FakeVm *vm) {
+        return !vm->page.has_gap || !vm->is_touched;
+}
+
+static const char *vm_judge_drift(const FakeVm *vm, const struct suspendd_drift *d) {
+        bool has_span = d->to_boottime_ns != 0;
+
+        if (d->size != sizeof(*d) || d->host_boottime_ns != vm_now(vm).boottime_ns)
+                return "its guest was told something else than the time";
+        if (has_span && (d->from_boottime_ns == 0 || d->to_boottime_ns < d->from_boottime_ns ||
+                         d->to_boottime_ns > d->host_boottime_ns))
+                return "its guest was told a span that is none";
+        if (has_span && !vm->page.is_due)
+                return "its guest was told of a stop that was not ours";
+        if (vm_is_known(vm) && vm->page.unseen_ns > fake_vm_lost_ns(vm))
+                return "its guest was told more than its clock lacks";
+        if (d->phase == SUSPENDD_DRIFT_LOOK && !vm_is_running(vm))
+                return "its guest was told to look while it stood";
+        return NULL;
+}
+
+static FakeVm *world_find(FakeWorld *w, const char *name) {
+        LIST_FOREACH(i, &w->vms) {
+                FakeVm *vm = LIST_ENTRY(i, FakeVm, vms);
+
+                if (vm->is_here && !vm->page.is_missing && str_equal(vm->name, name))
+                        return vm;
+        }
+        return NULL;
+}
+
+static int fake_drift(void *instance, const struct suspendd_drift *d) {
+        FakeVm *vm = world_find(instance, d->name);
+        const char *wrong;
+        FakePage *p;
+
+        if (!vm)
+                return 0;
+        p = &vm->page;
+        p->told = *d;
+        p->n_told[d->phase]++;
+        if (d->phase == SUSPENDD_DRIFT_STOOD)
+                p->stood_boottime_ns = MAX(p->stood_boottime_ns, d->from_boottime_ns);
+        else
+                page_count(p, d);
+        wrong = vm_judge_drift(vm, d);
+        if (!vm->trespass)
+                vm->trespass = wrong;
+        if (d->phase == SUSPENDD_DRIFT_RAN) {
+                p->stood_boottime_ns = 0;
+                p->is_due = vm->is_asked || vm->is_owed || vm_is_stop_queued(vm);
+        }
+        return 1;
+}
+
+static const char *fake_page_name(void *instance, const char *name, const char *uuid _unused_) {
+        FakeVm *vm = world_find(instance, name);
+
+        return vm ? vm->name : NULL;
+}
+
+static int fake_answer(
+                void *instance,
+                const char *name,
+                const char *uuid _unused_,
+                struct suspendd_answer *ret) {
+        FakeVm *vm = world_find(instance, name);
+
+        if (!vm || !vm->page.has_answered)
+                return 0;
+        *ret = vm->page.answer;
+        return 1;
 }
 
 /* coming and going */
@@ -607,7 +706,9 @@ void fake_vm_start(FakeVm *vm) {
         vm->is_asked = vm->is_owed = vm->is_murky = vm->is_stop_astray = false;
         vm->paused_by = vm->suspended_by = 0;
         vm->strike_usec = vm->bounce_usec = 0;
-        vm->held_since_boottime_ns = 0;
+        vm->held_since_boottime_ns = vm->lost_ns = 0;
+        vm->page = (FakePage){ .is_missing = vm->page.is_missing };
+        vm->is_touched = false;
         vm->monitor.n = vm->agent.n = 0;
         vm_announce(vm);
 }
@@ -711,6 +812,9 @@ _public_ const struct suspendd_plugin fake_plugin = {
         .load = fake_load,
         .notify = fake_notify,
         .store_mode = vm_store_mode,
+        .drift = fake_drift,
+        .page_name = fake_page_name,
+        .answer = fake_answer,
         .suspend = vm_suspend,
         .pause = vm_pause,
         .resume = vm_resume,

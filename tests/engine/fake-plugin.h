@@ -67,6 +67,21 @@ typedef struct FakeChannel {
         size_t n;
 } FakeChannel;
 
+/* A page by the rules for drift(): spans are counted once, whatever is told twice, and by whom. */
+typedef struct FakePage {
+        bool is_missing; /* nothing is shared with it */
+        unsigned n_told[SUSPENDD_DRIFT_MAX];
+        struct suspendd_drift told; /* the last; its strings are not */
+        int64_t counted_boottime_ns, stood_boottime_ns;
+        int64_t unseen_ns, seen_ns;
+        bool has_gap; /* an engine has ended, or lost sight of it, in the midst of something */
+        bool is_due;  /* a stop of ours was asked for or carried out that no RAN has been told of */
+        bool has_answered;
+        struct suspendd_answer answer;
+        uint64_t current_usec; /* the reader has taken note then; 0: it does not */
+        int64_t applies_ns;    /* and moves the clock by that */
+} FakePage;
+
 struct FakeVm {
         List vms;
         FakeWorld *world;
@@ -89,7 +104,9 @@ struct FakeVm {
         enum suspendd_run_state told;
         int64_t offset_ns;              /* its wall clock against the host's, while it runs */
         int64_t held_since_boottime_ns; /* its clock lacks what has gone by since; 0: it runs */
-        uint64_t strike_usec;           /* a suspend that was taken strikes then; 0: none */
+        int64_t lost_ns;                /* all that its clock has lacked so far, but for that */
+        FakePage page;
+        uint64_t strike_usec; /* a suspend that was taken strikes then; 0: none */
         uint64_t bounce_usec;
         FakeChannel monitor, agent;
         uint64_t store_request, store_due_usec; /* 0: none */
@@ -97,9 +114,10 @@ struct FakeVm {
 
         /* testimony */
         unsigned paused_by, suspended_by;
-        bool is_asked; /* asked to stop by us, and not seen to run by itself or by us since */
-        bool is_owed;  /* a suspend was taken and has not been seen */
-        bool is_murky; /* others touched it while a stop of ours was under way: nobody can tell */
+        bool is_asked;   /* asked to stop by us, and not seen to run by itself or by us since */
+        bool is_owed;    /* a suspend was taken and has not been seen */
+        bool is_touched; /* others had a hand in it at all */
+        bool is_murky;   /* others touched it while a stop of ours was under way: nobody can tell */
         bool is_stop_astray; /* a pause was given up, and nothing after it has been answered */
         uint64_t step;       /* the one that is neither answered nor cancelled */
         enum suspendd_act step_act;
@@ -148,6 +166,8 @@ void fake_vm_tell(FakeVm *vm);
 void fake_vm_change(FakeVm *vm);
 enum suspendd_run_state fake_vm_state(const FakeVm *vm);
 int64_t fake_vm_clock_offset_ns(const FakeVm *vm);
+/* How long its clock has stood, by whomever. */
+int64_t fake_vm_lost_ns(const FakeVm *vm);
 
 /* What happens to it without us; each returns whether there was anything to it. */
 bool fake_vm_answer(FakeVm *vm); /* all that is pending is carried out and answered */

@@ -106,6 +106,13 @@ static void ops_arm(void *userdata, uint64_t usec) {
         ((Rig *) userdata)->armed_usec = usec;
 }
 
+static void ops_drift(void *userdata, const struct suspendd_drift *d) {
+        Rig *r = userdata;
+
+        if (rig_is_alive(r))
+                (void) r->plugin->api->drift(r->plugin->instance, d);
+}
+
 static void rig_keep_record(Rig *r) {
         json_object *parsed;
 
@@ -180,6 +187,7 @@ static const CycleOps rig_ops = {
         .on_distrust = ops_on_distrust,
         .has_ended = ops_has_ended,
         .on_enumerated = ops_on_enumerated,
+        .drift = ops_drift,
 };
 
 /* lifetime */
@@ -197,8 +205,11 @@ void rig_start(Rig *r) {
                 abort();
         if (cycle_new(&rig_ops, r, r->journal, 1, &r->cycle) < 0)
                 abort();
+        if (r->is_dead)
+                r->cycle->private->journal = NULL;
         if (r->options.time_limit_usec != 0)
                 r->cycle->time_limit_usec = r->options.time_limit_usec;
+        r->cycle->has_drift = true;
         cycle_set_delay_max(r->cycle, r->options.delay_max_usec);
         if (plugin_new(&fake_plugin, &host, r->cycle, &r->plugin) < 0)
                 abort();
@@ -225,11 +236,12 @@ void rig_init(Rig *r, const RigOptions *options) {
 static void rig_doubt(Rig *r, FakeVm *vm) {
         const Machine *m = rig_machine(r, vm);
 
+        vm->page.has_gap = true;
         if (!m || m->noted == JOURNAL_NOTE_NONE)
                 return;
         vm->is_owed = true;
-        if (m->noted == JOURNAL_NOTE_HELD || m->noted == JOURNAL_NOTE_ASKED)
-                vm->is_asked = vm->is_stop_astray = true;
+        if (m->noted != JOURNAL_NOTE_WATCHED)
+                vm->is_asked = vm->is_stop_astray = vm->page.is_due = true;
 }
 
 /* logind closes the lock of a process that is gone. */
@@ -296,7 +308,11 @@ void rig_check(Rig *r) {
         LIST_FOREACH(i, &r->world.vms) {
                 FakeVm *vm = LIST_ENTRY(i, FakeVm, vms);
 
+                const MachineReport *report = vm->machine ? &rig_machine(r, vm)->report : NULL;
+
                 n += vm->machine != NULL;
+                if (report && report->stopped_ns != report->seen_ns + report->unseen_ns)
+                        rig_fault(r, "%s: its report does not add up", vm->name);
                 if (vm->trespass)
                         rig_fault(r, "%s: %s", vm->name, vm->trespass);
         }
@@ -393,6 +409,20 @@ void rig_pass(Rig *r, uint64_t usec) {
 
 /* promises that hold at the end */
 
+/* Whom nobody else touched knows what it lacks to the last bit; and what it was told is in the records. */
+static void rig_check_page(Rig *r, const FakeVm *vm) {
+        const FakePage *p = &vm->page;
+
+        if (p->told.phase == SUSPENDD_DRIFT_RUNNING || p->told.phase == SUSPENDD_DRIFT_STOOD)
+                rig_fault(r, "%s: its guest is not told that it runs", vm->name);
+        if (!vm->is_touched && !p->has_gap && p->unseen_ns != fake_vm_lost_ns(vm))
+                rig_fault(r,
+                          "%s: its guest was told of %lld ns and lacks %lld ns",
+                          vm->name,
+                          (long long) p->unseen_ns,
+                          (long long) fake_vm_lost_ns(vm));
+}
+
 static void rig_check_rest(Rig *r, FakeVm *vm) {
         const Machine *m = rig_machine(r, vm);
 
@@ -408,6 +438,8 @@ static void rig_check_rest(Rig *r, FakeVm *vm) {
                 rig_fault(r, "%s: the journal's note is left behind", vm->name);
         if (m->state == MACHINE_IDLE && m->is_suspend_owed)
                 rig_fault(r, "%s: nobody watches for its suspend", vm->name);
+        if (vm->page.n_told[SUSPENDD_DRIFT_STOOD] > 0 && !vm->is_touched)
+                rig_check_page(r, vm);
 }
 
 static void rig_cooperate(FakeVm *vm) {

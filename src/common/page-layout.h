@@ -124,8 +124,11 @@ static inline void page_relax(void) {
 #endif
 }
 
+/* A word of whatever is copied, also for a compiler that goes by types. */
+typedef uint32_t __attribute__((may_alias)) PageWord;
+
 /* Copies whole words, each by one load: what is torn between words the sequence tells. */
-static inline void page_copy(uint32_t *to, const uint32_t *from, size_t n_words) {
+static inline void page_copy(PageWord *to, const PageWord *from, size_t n_words) {
         for (size_t i = 0; i < n_words; i++)
                 to[i] = __atomic_load_n(from + i, __ATOMIC_RELAXED);
 }
@@ -135,7 +138,7 @@ static inline void page_copy(uint32_t *to, const uint32_t *from, size_t n_words)
  * moment. Returns: PAGE_OK; PAGE_KEEPS_MOVING.
  */
 static inline PageError page_copy_whole(
-                uint32_t *to, const uint32_t *from, size_t n_words, size_t i_sequence) {
+                PageWord *to, const PageWord *from, size_t n_words, size_t i_sequence) {
         for (unsigned i = 0; i < PAGE_READ_TRIES; i++) {
                 uint32_t before = __atomic_load_n(from + i_sequence, __ATOMIC_ACQUIRE);
 
@@ -159,8 +162,8 @@ static inline PageError page_read_drift(const void *page, DriftRecord *ret) {
         PageError r;
 
         r =
-                        page_copy_whole((uint32_t *) &record,
-                                        (const uint32_t *) (const void *) at,
+                        page_copy_whole((PageWord *) &record,
+                                        (const PageWord *) (const void *) at,
                                         sizeof(record) / sizeof(uint32_t),
                                         offsetof(DriftRecord, sequence) / sizeof(uint32_t));
         if (r != PAGE_OK)
@@ -180,8 +183,8 @@ static inline PageError page_read_vmclock(const void *page, VmclockPage *ret) {
         PageError r;
 
         r =
-                        page_copy_whole((uint32_t *) &clock,
-                                        (const uint32_t *) page,
+                        page_copy_whole((PageWord *) &clock,
+                                        (const PageWord *) page,
                                         sizeof(clock) / sizeof(uint32_t),
                                         offsetof(VmclockPage, sequence) / sizeof(uint32_t));
         if (r != PAGE_OK)

@@ -12,6 +12,7 @@
 #include "plugins/page/page.h"
 
 #define REWRITES 100000
+#define SEQUENCE_WORD (offsetof(VmclockPage, sequence) / sizeof(PageWord))
 #define LIMIT_NS INT64_C(60000000000)
 
 static int directory, scratch_fd;
@@ -133,12 +134,39 @@ static void read_clock(Reader *r) {
         r->last_clock = n;
 }
 
+/*
+ * Linux' driver (drivers/ptp/ptp_vmclock.c) compares what it finds afterwards with an even number: what it
+ * found before, less the lowest bit. So while the page is being written that must not yet be the new number.
+ */
+static void read_clock_as_linux_does(Reader *r) {
+        const PageWord *from = r->map;
+        VmclockPage got, want;
+        uint32_t found, before;
+
+        found = __atomic_load_n(from + SEQUENCE_WORD, __ATOMIC_ACQUIRE);
+        before = found & ~UINT32_C(1);
+        page_copy((PageWord *) &got, from, sizeof(got) / sizeof(PageWord));
+        /* It is held up until the writer is done. */
+        for (unsigned i = 0; i < PAGE_READ_TRIES && (found & 1); i++)
+                found = __atomic_load_n(from + SEQUENCE_WORD, __ATOMIC_RELAXED);
+        __atomic_thread_fence(__ATOMIC_ACQUIRE);
+        if (__atomic_load_n(from + SEQUENCE_WORD, __ATOMIC_RELAXED) != before) {
+                r->n_not_whole++;
+                return;
+        }
+        got.sequence = before;
+        want = clock_of(got.disruption_marker);
+        r->n_torn += memcmp(&got, &want, sizeof(got)) != 0;
+}
+
 static void *read_for_ever(void *userdata) {
         Reader *r = userdata;
 
-        while (!__atomic_load_n(&r->is_over, __ATOMIC_ACQUIRE)) {
+        for (unsigned i = 0; !__atomic_load_n(&r->is_over, __ATOMIC_ACQUIRE); i++) {
                 read_record(r);
                 read_clock(r);
+                if (i % 16 == 0)
+                        read_clock_as_linux_does(r);
         }
         return NULL;
 }

@@ -12,7 +12,9 @@
  *
  * For the reader's sake the sequence is odd from before the first changed byte to after the last. The kernel
  * copies bytes in an order of its own choosing, and a number not as a whole: so what makes the sequence
- * odd, and even again, is one byte, its lowest; the others are changed in between, with the part. A full fence
+ * odd, and even again, is one byte, its lowest; the others are changed in between, with the part. It is then
+ * less by one than it will be, for there are readers (Linux' driver) that take the lowest bit off what they
+ * find before, and compare that with what they find afterwards: it must be another number. A full fence
  * lies between each two of these copies. They are made by this thread's CPU on its behalf, so it orders
  * them as it orders the thread's own stores; where the thread moves to another CPU, the kernel has fences.
  */
@@ -190,7 +192,7 @@ static int page_store(Page *p, size_t offset, const void *bytes, size_t n) {
 
 /* Writes the @size bytes at @part, whose sequence is at @at_sequence in it, to @offset. */
 static int page_write_part(Page *p, size_t offset, void *part, size_t size, size_t at_sequence) {
-        uint8_t *low = (uint8_t *) part + at_sequence, even = *low, odd = even | 1;
+        uint8_t *low = (uint8_t *) part + at_sequence, even = *low, odd = (uint8_t) (even - 1);
         int r;
 
         r = page_store(p, offset + at_sequence, &odd, 1);

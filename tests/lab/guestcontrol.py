@@ -7,9 +7,9 @@ from .qmp import connect
 from .util import LabError, wait_for
 
 
-def kernel_words(agent=True, append=""):
+def kernel_words(agent=True, append="", console="ttyS0"):
     """The guest's kernel command line; see guest/init.sh for what may be appended."""
-    words = ["console=ttyS0 quiet nokaslr mitigations=off cryptomgr.notests panic=-1", append]
+    words = ["console=" + console + " quiet nokaslr mitigations=off cryptomgr.notests panic=-1", append]
     return " ".join(words + ([] if agent else ["lab.agent=0"])).strip()
 
 
@@ -92,24 +92,62 @@ class GuestControl:
         status, _, output = self.control("sh " + command, timeout).partition(" ")
         return int(status), output.replace("\\n", "\n")
 
+    def begin(self, name, command):
+        """Starts a program in the guest that runs beside the test; what it says is in lines()."""
+        self.shell("%s </dev/null >/run/%s.log 2>&1 & echo $! >/run/%s.pid" % (command, name, name))
+
+    def end(self, name):
+        """Ends it. Returns whether it was still there."""
+        return self.shell("kill $(cat /run/%s.pid)" % name)[0] == 0
+
+    def lines(self, name):
+        """What it has said so far."""
+        return self.shell("cat /run/%s.log" % name)[1].splitlines()
+
+    def wait_line(self, name, part, timeout=20, since=0):
+        """The first of its lines with @part, from line number @since on; waits for it."""
+        def find():
+            return next((x for x in self.lines(name)[since:] if part in x), None)
+        try:
+            return wait_for(find, timeout, interval=0.05)
+        except LabError:
+            raise LabError("%s: %s did not say %s: %s" % (self.name, name, part, self.lines(name)[-5:])) from None
+
     def clocks(self):
-        """The guest's clocks in ns: dict of monotonic, boottime, realtime; host_realtime is the middle of
-        the question and the answer, uncertainty half the time between them."""
-        before = time.time_ns()
+        """The guest's clocks in ns: dict of monotonic, boottime, realtime, raw; host_realtime is the middle
+        of the question and the answer, host_boottime as well, uncertainty half the time between them."""
+        before, boottime = time.time_ns(), time.clock_gettime_ns(time.CLOCK_BOOTTIME)
         values = self.control("clock").split()
-        after = time.time_ns()
-        monotonic, boottime, realtime = map(int, values)
-        return {"monotonic": monotonic, "boottime": boottime, "realtime": realtime,
-                "host_realtime": (before + after) // 2, "uncertainty": (after - before) // 2}
+        half = (time.time_ns() - before) // 2
+        told = dict(zip(("monotonic", "boottime", "realtime", "raw"), map(int, values)))
+        return dict(told, host_realtime=before + half, host_boottime=boottime + half, uncertainty=half)
+
+    def best_clocks(self, tries=7):
+        """That reading of some whose uncertainty is the smallest."""
+        return min((self.clocks() for _ in range(tries)), key=lambda c: c["uncertainty"])
 
     def clock_error(self, tries=5):
         """(guest CLOCK_REALTIME - host's, uncertainty) in ns, the best of some readings."""
-        best = min((self.clocks() for _ in range(tries)), key=lambda c: c["uncertainty"])
+        best = self.best_clocks(tries)
         return best["realtime"] - best["host_realtime"], best["uncertainty"]
 
     def set_clock_error(self, error_ns):
         """Sets the guest's wall clock wrong by that much (0: right, to about a millisecond)."""
         self.control("set-clock %d" % (time.time_ns() + error_ns))
+
+    def start_busy(self):
+        """From now on its CPU is never idle: a loop in user space."""
+        self.begin("busy", "sh -c 'while :; do :; done'")
+
+    def stop_busy(self):
+        """Ends that."""
+        if not self.end("busy"):
+            raise LabError(self.name + " was not busy")
+
+    def lockups(self):
+        """What the kernel's watchdogs have said so far: soft lockups, stalls, hung tasks."""
+        said = self.shell("dmesg | grep -iE 'soft lockup|rcu.*(stall|self-detected)|hung_task|blocked for more'")[1]
+        return said.splitlines()
 
     def stop_agent(self):
         """SIGSTOP to the guest agent: it hangs."""

@@ -11,9 +11,9 @@ from .util import LabUnavailable
 HERE = os.path.dirname(os.path.abspath(__file__))
 
 
-def _build(script, timeout):
+def _build(script, timeout, *arguments):
     """Runs a build script: what it says goes on to stderr as it comes, its last line of output is what it made."""
-    limited = ["timeout", "-k", "5", str(timeout), os.path.join(HERE, script)]
+    limited = ["timeout", "-k", "5", str(timeout), os.path.join(HERE, script), *arguments]
     said = ""
     with subprocess.Popen(limited, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
         for said in process.stderr:
@@ -25,9 +25,9 @@ def _build(script, timeout):
 
 
 @functools.lru_cache(None)
-def guest_image():
-    """(kernel, initrd) of the Linux guest, built at its first use."""
-    folder = _build("guest/build.sh", 600)
+def guest_image(arch="amd64", kernel="own"):
+    """(kernel, initrd) of a Linux guest, built at its first use; see guest/build.sh for what there is."""
+    folder = _build("guest/build.sh", 600, arch, kernel)
     return os.path.join(folder, "vmlinuz"), os.path.join(folder, "initrd")
 
 

@@ -8,12 +8,11 @@ import subprocess
 import time
 import uuid as uuids
 
+from .boards import BOARDS, carriers, need
 from .guestcontrol import GuestControl, kernel_words
 from .images import guest_image, ovmf
 from .qmp import Agent, Qmp
-from .util import LabError, LabUnavailable, alive, children, wait_for
-
-BINARY = "qemu-system-x86_64"
+from .util import LabError, alive, children, wait_for
 
 
 class Qemu(GuestControl):
@@ -24,7 +23,12 @@ class Qemu(GuestControl):
     Made with a Host it runs in that host's process namespace, else on the machine itself.
 
     kind      "linux", or "none": a QEMU without hardware that knows stop, cont, events
+    arch      "amd64" or "arm64" (machine virt);  kernel "own" or "7", see guest/build.sh
     machine   "pc" or "q35";  firmware "seabios" or "ovmf" (q35)
+    page      the file of a drift page that ptp_vmclock finds: an nvdimm, on arm64 the last page of the RAM; set
+              .page_table before the start, see Suspendd.page_table();  shmem: the file for an ivshmem-plain
+    doorbell  the socket of an ivshmem server, for an ivshmem-doorbell with vectors interrupts and a virtual IOMMU (q35)
+    progress  a file, for an ivshmem-plain by which page-tool in the guest tells how far it is
     channel   whether there is an agent channel;  agent: whether an agent listens on it
     paused    started with -S
     append    more for the guest's kernel command line ("lab.suspend-delay=5")
@@ -32,13 +36,18 @@ class Qemu(GuestControl):
     """
 
     def __init__(self, scratch, name, host=None, kind="linux", machine="pc", firmware="seabios", channel=True,
-                 agent=True, paused=False, memory=192, append="", extra=(), uuid=None, folder=None):
-        if not shutil.which(BINARY):
-            raise LabUnavailable("no " + BINARY)
+                 agent=True, paused=False, memory=None, append="", extra=(), uuid=None, folder=None, arch="amd64",
+                 kernel="own", page=None, shmem=None, doorbell=None, vectors=2,
+                 progress=None):
+        self.board = BOARDS[arch]
+        need(self.board.binary, self.board.package)
         self.scratch, self.name, self.host = scratch, name, host
         self.kind, self.machine, self.firmware = kind, machine, firmware
         self.channel, self.agent_on, self.paused = channel, agent, paused
-        self.memory, self.append, self.extra = memory, append, list(extra)
+        self.memory = memory or (192 if arch == "amd64" and kernel == "own" else 256)
+        self.append, self.extra, self.kernel = append, list(extra), kernel
+        self.page, self.page_table, self.shmem = page, None, shmem
+        self.doorbell, self.vectors, self.progress = doorbell, vectors, progress
         self.uuid = uuid or str(uuids.uuid4())
         self.folder = folder or scratch.sub("vm")
         self._own = scratch.sub("own")
@@ -51,8 +60,8 @@ class Qemu(GuestControl):
     def arguments(self):
         """QEMU's command line."""
         own = os.path.join(self._own, self.name)
-        args = [BINARY, "-name", self.name, "-uuid", self.uuid, "-nodefaults", "-no-user-config", "-display", "none",
-                "-accel", "tcg",
+        args = [self.board.binary, "-name", self.name, "-uuid", self.uuid, "-nodefaults", "-no-user-config",
+                "-display", "none", "-accel", "tcg",
                 "-qmp", "unix:%s,server=on,wait=off" % self.qmp_path,
                 "-qmp", "unix:%s.mon,server=on,wait=off" % own]
         if self.paused:
@@ -62,14 +71,14 @@ class Qemu(GuestControl):
         return args + self._linux_arguments(own) + self.extra
 
     def _linux_arguments(self, own):
-        kernel, initrd = guest_image()
-        args = ["-machine", self.machine, "-m", str(self.memory), "-rtc", "base=utc,clock=host", "-no-reboot",
-                "-global", "PIIX4_PM.disable_s3=0" if self.machine == "pc" else "ICH9-LPC.disable_s3=0",
-                "-kernel", kernel, "-initrd", initrd, "-append", kernel_words(self.agent_on, self.append),
-                "-serial", "file:" + self.console_path,
-                "-device", "virtio-serial-pci",
-                "-chardev", "socket,id=ctl,path=%s.ctl,server=on,wait=off" % own,
-                "-device", "virtserialport,chardev=ctl,name=lab.control"]
+        kernel, initrd = guest_image(self.board.arch, self.kernel)
+        words = kernel_words(self.agent_on, " ".join(self.board.words(self) + [self.append]), self.board.console)
+        args = self.board.arguments(self) + carriers(self)
+        args += ["-rtc", "base=utc,clock=host", "-no-reboot", "-kernel", kernel, "-initrd", initrd, "-append", words,
+                 "-serial", "file:" + self.console_path,
+                 "-device", "virtio-serial-pci",
+                 "-chardev", "socket,id=ctl,path=%s.ctl,server=on,wait=off" % own,
+                 "-device", "virtserialport,chardev=ctl,name=lab.control"]
         if self.channel:
             args += ["-chardev", "socket,id=qga,path=%s,server=on,wait=off" % self.qga_path,
                      "-device", "virtserialport,chardev=qga,name=org.qemu.guest_agent.0"]

@@ -9,8 +9,8 @@ import time
 import unittest
 
 sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
-from lab import (Domain, Host, LabCase, LabError, Libvirt, Qemu, cgroup_top, clone_domains, host_root,  # noqa: E402
-                 start_domains, wait_for)
+from lab import (Domain, Host, LabCase, LabError, Libvirt, Qemu, Scratch, cgroup_top, clone_domains,  # noqa: E402
+                 host_root, start_domains, wait_for)
 from lab.util import children  # noqa: E402
 
 
@@ -270,6 +270,35 @@ class GuestTest(LabCase):
             for _ in range(2):
                 self.suspend_by_agent(guest)
                 self.wake(guest)
+
+
+class KindsTest(LabCase):
+    """Guests of other architectures and kernels, without a host."""
+
+    def boot(self, **options):
+        """A guest, up."""
+        scratch = Scratch()
+        self.addCleanup(scratch.remove)
+        guest = Qemu(scratch, "guest", **options).start()
+        self.addCleanup(guest.kill)
+        return guest.wait_up()
+
+    def system(self, guest):
+        """What it says that it is."""
+        return guest.shell("uname -m")[1].strip(), int(guest.shell("uname -r")[1].split(".")[0])
+
+    def test_arm64_guest_with_an_agent_and_no_s3(self):
+        guest = self.boot(arch="arm64")
+        self.assertEqual(self.system(guest), ("aarch64", 6))
+        guest.agent().close()
+        self.assertFalse(guest.monitor.command("query-current-machine")["wakeup-suspend-support"])
+
+    def test_later_kernel_has_ptp_vmclock(self):
+        for arch, machine, name in (("amd64", "q35", "x86_64"), ("arm64", "pc", "aarch64")):
+            guest = self.boot(arch=arch, machine=machine, kernel="7")
+            self.assertEqual(self.system(guest)[0], name)
+            self.assertGreaterEqual(self.system(guest)[1], 7)
+            self.assertEqual(guest.shell("ls /sys/module/ptp_vmclock")[0], 0)
 
 
 class LibvirtTest(LabCase):

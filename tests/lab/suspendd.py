@@ -123,6 +123,18 @@ class Suspendd:
             return m if m and all(m.get(k) == v for k, v in wanted.items()) else None
         return wait_for(is_there, timeout, "machine %s %s" % (name, wanted or ""), interval=0.05)
 
+    # pages
+
+    def page_path(self, name):
+        """The page of that name, and with .sock its doorbell, as this machine's QEMU can open it."""
+        return self.host.path("/run/suspendd/pages/" + name)
+
+    def page_table(self, vm):
+        """Writes what the guest shall find its page by, an ACPI table or nodes for the device tree. Returns the VM."""
+        vm.page_table = vm.own_path("table")
+        self.ctl("page", "show", vm.name, *vm.board.table_options(vm, vm.page_table))
+        return vm
+
     # cycles
 
     def records(self):

@@ -7,7 +7,7 @@
  * Clocks are read without a fork, so that a test gets them as exactly as the port
  * allows. A virtio port and not a serial line, which loses bytes in a suspend.
  *
- *   clock             ok MONOTONIC BOOTTIME REALTIME, in ns
+ *   clock             ok MONOTONIC BOOTTIME REALTIME MONOTONIC_RAW, in ns
  *   set-clock NS      sets CLOCK_REALTIME
  *   stop-agent        SIGSTOP to the guest agent
  *   cont-agent        SIGCONT to it
@@ -60,10 +60,11 @@ static long long clock_ns(clockid_t clock) {
 
 static void command_clock(const char *argument) {
         (void) argument;
-        answer("ok %lld %lld %lld",
+        answer("ok %lld %lld %lld %lld",
                clock_ns(CLOCK_MONOTONIC),
                clock_ns(CLOCK_BOOTTIME),
-               clock_ns(CLOCK_REALTIME));
+               clock_ns(CLOCK_REALTIME),
+               clock_ns(CLOCK_MONOTONIC_RAW));
 }
 
 static void command_set_clock(const char *argument) {

@@ -1,7 +1,7 @@
 #!/bin/busybox sh
 # SPDX-License-Identifier: LGPL-2.1-or-later
 #
-# PID 1 of the lab's guest. Prints GUEST-UP on the console (ttyS0) when the
+# PID 1 of the lab's guest. Prints GUEST-UP on the console when the
 # guest agent listens and the control port (lab.control, guest-control.c) is served.
 #
 # Kernel command line:

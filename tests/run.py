@@ -66,7 +66,7 @@ class Suites:
 
     def clocks(self, report):
         """What clocks in real guests show, on a machine that does little else."""
-        self._python(report, unit.PLAIN, integration_files(True), JOBS)
+        self._python(report, unit.PLAIN, integration_files(True))
 
     def integration_newer(self, report):
         """Some of them on the systemd of Debian 13."""

@@ -211,7 +211,7 @@ class Libvirt:
                 return False
         wait_for(answers, timeout, "libvirtd answers", interval=0.05)
 
-    def wait_restarted(self, old_pid, timeout=10):
+    def wait_restarted(self, old_pid, timeout=30):
         """Waits until another process answers."""
         wait_for(lambda: self.pid() not in (None, old_pid), timeout, "another libvirtd", interval=0.05)
         self.wait_up(timeout)

@@ -673,6 +673,9 @@ START_TEST(test_only_good_names_are_taken) {
                 ck_assert_int_eq(store_create(store, bad[i], NULL, 1, false, &why), -EINVAL);
                 ck_assert_ptr_nonnull(why);
         }
+        long_name[100] = '\0';
+        ck_assert_int_eq(store_create(store, long_name, NULL, 1, false, &why), -ENAMETOOLONG);
+        ck_assert_ptr_nonnull(strstr(why, "too long"));
         create("A-z_0.9");
         create(UUID);
         ck_assert_int_eq(store_create(store, UUID, NULL, 1, false, &why), -EEXIST);

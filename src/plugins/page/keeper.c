@@ -257,7 +257,8 @@ int keeper_create(
         }
         r = keeper_open_doorbell(k);
         if (r < 0) {
-                *ret_why = "its doorbell's socket cannot be made";
+                *ret_why = r == -ENAMETOOLONG ? "its name is too long for a doorbell's path"
+                                              : "its doorbell's socket cannot be made";
                 (void) keeper_remove(TAKE_PTR(k));
                 return r;
         }

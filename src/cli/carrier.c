@@ -108,8 +108,10 @@ static int add_tree(JsonObject *array, const CarrierPage *p) {
                        size - PAGE_BYTES,
                        p->path,
                        tree);
-        libvirt = text_of("<os>…<dtb>with-page.dtb</dtb></os>\n"
-                          "<qemu:commandline>: the arguments -object and -numa above\n");
+        /* It always says memory-backend=, which QEMU does not take together with memdev=. */
+        libvirt = text_of(
+                        "<!-- Not this way: libvirt names the machine's memory itself, and then QEMU takes no\n"
+                        "     more of it. The page comes by ivshmem, below. -->\n");
         return add_carrier(
                         array,
                         "devicetree",

@@ -76,12 +76,16 @@ int process_find(const char *run, pid_t *ret) {
         return 0;
 }
 
-bool process_has_ended(const char *run) {
+bool process_are_told(void) {
         uint64_t first;
+
+        return process_start_time(1, &first) >= 0;
+}
+
+bool process_has_ended(const char *run) {
         pid_t pid;
 
-        /* A /proc that hides other people's processes would hide the first one. */
-        return process_start_time(1, &first) >= 0 && process_find(run, &pid) == -ESRCH;
+        return process_are_told() && process_find(run, &pid) == -ESRCH;
 }
 
 /* The effective one: the second of proc(5)'s "Uid:" in status. /proc/PID itself is root's for some. */

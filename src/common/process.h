@@ -27,6 +27,9 @@ int process_find(const char *run, pid_t *ret);
 /* Whether the process of such a text is gone for certain; false if /proc does not tell. */
 bool process_has_ended(const char *run);
 
+/* Whether /proc tells of other people's processes at all: one that hides them would hide the first one. */
+bool process_are_told(void);
+
 /*
  * The user as whom the process of such a text acts.
  *

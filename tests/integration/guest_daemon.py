@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""suspendd and suspend-guest together, with nothing played: guests without an agent, a page that suspendd writes, its
-doorbell, and the guest's clock read by a line of the tests' own."""
+"""suspendd and suspend-guest together, with nothing played: a page that suspendd writes, its doorbell, and the guest's
+clock read by a line of the tests' own; without an agent, and with one."""
 
 import concurrent.futures
 import time
@@ -107,3 +107,60 @@ class Together(SuspenddCase):
 
     def test_pause_around_a_restart_of_the_daemon_is_counted_once(self):
         self.assert_kept(self.kill_amidst, 2 * MS)
+
+
+class WithAgent(SuspenddCase):
+    """A guest that has both, a reader and an agent: its clock is put right once, whoever comes first."""
+
+    # What is asked here is who did it, not how well.
+    CONFIG = CONFIG + "[Machine x86]\nMode=pause\nTimeThresholdSec=50ms\n"
+
+    @classmethod
+    def setUpClass(cls):
+        cls.host = start_host(sleep="hold")
+        cls.addClassCleanup(cls.host.stop)
+        cls.suspendd = Suspendd(cls.host, cls.CONFIG)
+        cls.suspendd.start()
+        cls.guest = Guest(cls.host.scratch, "x86", cls.host, doorbell=cls.suspendd.page_path("x86") + ".sock",
+                          **OPTIONS["x86"])
+        cls.addClassCleanup(cls.guest.kill)
+        cls.guest.start().wait_up(120)
+        cls.suspendd.wait_machine("x86", run_state="running")
+        wait_for(lambda: "get-time" not in cls.suspendd.machine("x86")["lacks"], 30, "an agent that tells the time")
+        cls.guest.shell("suspend-guest --vfio --no-hooks >>%s 2>&1 &" % LOG)
+        wait_for(lambda: "<6>" in cls.log(), 20, "the reader's first word")
+
+    @classmethod
+    def log(cls):
+        """All that the reader has said."""
+        return cls.guest.shell("cat " + LOG)[1]
+
+    def rehearse(self):
+        """One cycle, from a clock that is right. Returns: what its record says of the machine."""
+        self.guest.set_clock_error(0)
+        self.mark, number = len(self.log()), self.suspendd.last_number() + 1
+        self.suspendd.ctl("rehearse", "--for=5s")
+        report = of(self.suspendd.wait_record(number), "x86")
+        self.assertGreater(report["unseen_ns"], 5000 * MS)
+        error, uncertainty = self.guest.clock_error(20)
+        print("%s: off by %.3f ms, %s by %s" % (self.id().split(".", 1)[-1], error / MS, report["time"]["verdict"],
+                                                report["time"]["repaired_by"]), flush=True)
+        self.assertLess(abs(error), 50 * MS + uncertainty)
+        return report
+
+    def test_reader_comes_first(self):
+        report = self.rehearse()
+        self.assertIn("Stepped", self.log()[self.mark:])
+        time = report["time"]
+        self.assertEqual((time["verdict"], time["repaired_by"], time["tries"]), ("right", "page", 0))
+        self.assertTrue(report["answer"]["current"])
+
+    def test_agent_comes_first(self):
+        # By its own clock, which stands as well.
+        self.guest.shell("kill -STOP $(pidof suspend-guest); (sleep 2; kill -CONT $(pidof suspend-guest)) >/dev/null 2>&1 &")
+        report = self.rehearse()
+        self.assertEqual((report["time"]["verdict"], report["time"]["repaired_by"]), ("set", "agent"))
+        wait_for(lambda: "has set CLOCK_REALTIME already" in self.log()[self.mark:], 10, "the reader")
+        self.assertNotIn("Stepped", self.log()[self.mark:])
+        error, uncertainty = self.guest.clock_error(20)
+        self.assertLess(abs(error), 50 * MS + uncertainty)

@@ -6,10 +6,14 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/filter.h>
+#include <linux/seccomp.h>
 #include <sys/mman.h>
+#include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include "common/clock-sample.h"
 #include "common/macro.h"
@@ -318,6 +322,33 @@ START_TEST(test_ring_does_not_wait_for_a_full_eventfd) {
         (void) alarm(0);
         ck_assert_uint_eq(client_take_rings(other, 0), 3);
         ck_assert_uint_eq(fake.n_warnings, 0);
+}
+END_TEST
+
+/* The rest of this process has no io_setup(), as if somebody had taken all that there is of it. */
+static void lose_asynchronous_io(void) {
+        struct sock_filter code[] = {
+                BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr)),
+                BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_io_setup, 0, 1),
+                BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | EAGAIN),
+                BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
+        };
+        const struct sock_fprog program = { .len = ARRAY_LEN(code), .filter = code };
+
+        ck_assert_int_eq(prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0), 0);
+        ck_assert_int_eq(prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program), 0);
+}
+
+START_TEST(test_pages_are_there_where_others_have_taken_all_asynchronous_io) {
+        Client *c;
+
+        lose_asynchronous_io();
+        live_again();
+        open_doorbell();
+        c = join(0);
+        doorbell_ring(doorbell);
+        ck_assert_uint_eq(client_take_rings(c, 0), 0);
+        ck_assert_uint_eq(fake.n_warnings, 1);
 }
 END_TEST
 
@@ -684,6 +715,7 @@ static Suite *suite(void) {
         tcase_add_checked_fixture(hostile, set_up, tear_down);
         tcase_set_timeout(hostile, 60);
         tcase_add_test(hostile, test_ring_does_not_wait_for_a_full_eventfd);
+        tcase_add_test(hostile, test_pages_are_there_where_others_have_taken_all_asynchronous_io);
         tcase_add_test(hostile, test_thousand_clients_leave_no_descriptor);
         tcase_add_test(hostile, test_flood_is_not_read_and_costs_no_turn);
         tcase_add_test(hostile, test_client_that_ends_its_own_sending_is_still_there);

@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <libvirt/virterror.h>
+#include <sys/stat.h>
 #include <time.h>
 #include "common/clock-sample.h"
 #include "common/process.h"
@@ -28,10 +29,11 @@ int look_at_state(virDomainPtr dom, Reading *ret) {
         return 0;
 }
 
-/* The process behind a domain of a local QEMU: 0 if the file does not tell. */
-static pid_t read_pid(const char *directory, const char *name) {
+/* The process behind a domain of a local QEMU, and who says so: 0 if the file does not tell. */
+static pid_t read_pid(const char *directory, const char *name, uid_t *ret_teller) {
         _cleanup_close_ int fd = -1;
         char path[512], text[16];
+        struct stat st;
         ssize_t n;
 
         if (!directory || strchr(name, '/') ||
@@ -39,20 +41,29 @@ static pid_t read_pid(const char *directory, const char *name) {
                 return 0;
         fd = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
         n = fd < 0 ? -1 : read(fd, text, sizeof(text) - 1);
-        if (n <= 0)
+        if (n <= 0 || fstat(fd, &st) < 0)
                 return 0;
+        *ret_teller = st.st_uid;
         text[n] = 0;
         return (pid_t) MAX(strtol(text, NULL, 10), 0L);
 }
 
+/* The file of a user's session is his own to write: it tells of his processes, and of nobody else's. */
+static bool may_tell(uid_t teller, const char *process) {
+        uid_t user;
+
+        return teller == 0 || (process_user(process, &user) >= 0 && user == teller);
+}
+
 static int make_run(virDomainPtr dom, const char *state_directory, char **ret) {
-        pid_t pid = read_pid(state_directory, virDomainGetName(dom));
+        uid_t teller = 0;
+        pid_t pid = read_pid(state_directory, virDomainGetName(dom), &teller);
         _cleanup_free_ char *process = NULL;
         unsigned id = virDomainGetID(dom);
         char *run;
         int n;
 
-        if (pid > 0 && process_run_string(pid, &process) >= 0)
+        if (pid > 0 && process_run_string(pid, &process) >= 0 && may_tell(teller, process))
                 n = asprintf(&run, "%u.%s", id, process);
         else
                 n = asprintf(&run, "%u", id);

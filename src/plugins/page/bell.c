@@ -10,6 +10,11 @@ struct Bell {
         int file; /* what is read from: one byte of memory, so that the read is over at once */
 };
 
+/* The room for this is one for all users (fs.aio-max-nr), so that anybody can have taken all of it. */
+static int bell_set_up(Bell *b) {
+        return b->context != 0 || syscall(SYS_io_setup, 1, &b->context) >= 0 ? 0 : -errno;
+}
+
 int bell_new(Bell **ret) {
         _cleanup_(bell_freep) Bell *b = malloc(sizeof(*b));
 
@@ -18,8 +23,7 @@ int bell_new(Bell **ret) {
         *b = (Bell){ .file = memfd_create("bell", MFD_CLOEXEC) };
         if (b->file < 0 || ftruncate(b->file, 1) < 0)
                 return -errno;
-        if (syscall(SYS_io_setup, 1, &b->context) < 0)
-                return -errno;
+        (void) bell_set_up(b);
         *ret = TAKE_PTR(b);
         return 0;
 }
@@ -48,7 +52,11 @@ int bell_ring(Bell *b, int eventfd) {
         struct iocb *reads[] = { &read };
         struct io_event event;
         struct timespec no_time = { 0 };
+        int r;
 
+        r = bell_set_up(b);
+        if (r < 0)
+                return r;
         if (syscall(SYS_io_submit, b->context, 1L, reads) != 1)
                 return -errno;
         if (syscall(SYS_io_getevents, b->context, 1L, 1L, &event, &no_time) != 1)

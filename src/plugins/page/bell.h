@@ -14,7 +14,7 @@
 
 typedef struct Bell Bell;
 
-/* Returns: 0; -ENOSYS if the kernel has no asynchronous I/O; -EAGAIN if it has no room for more. */
+/* What the kernel lacks for it, it may have when it is rung. Returns: 0; a negative errno. */
 int bell_new(Bell **ret);
 Bell *bell_free(Bell *b);
 
@@ -23,6 +23,7 @@ DEFINE_CLEANUP(Bell *, bell_free);
 /*
  * Adds 1 to @eventfd; one that is full stays full, for it is latched already.
  *
- * Returns: 0; -EBADF or -EINVAL if that is no eventfd; -EIO.
+ * Returns: 0; -EBADF or -EINVAL if that is no eventfd; -ENOSYS if the kernel has no asynchronous I/O; -EAGAIN
+ * if it has no room for more; -EIO.
  */
 int bell_ring(Bell *b, int eventfd);

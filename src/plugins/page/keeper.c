@@ -257,7 +257,8 @@ int keeper_create(
         }
         r = keeper_open_doorbell(k);
         if (r < 0) {
-                *ret_why = "its doorbell's socket cannot be made";
+                *ret_why = r == -ENAMETOOLONG ? "its name is too long for a doorbell's path"
+                                              : "its doorbell's socket cannot be made";
                 (void) keeper_remove(TAKE_PTR(k));
                 return r;
         }
@@ -329,31 +330,41 @@ int keeper_load(const KeeperPlace *place, const char *name, Keeper **ret) {
 
 /* whose it is */
 
-/*
- * What a VM is called is its owner's choice, and so is its UUID: without a look at who that is, a VM that
- * calls itself like another one would be counted on the other one's page.
- */
-bool keeper_is_for(Keeper *k, const char *run) {
+/* Whether it runs as the page's user; one that has ended runs as nobody. */
+static bool keeper_is_users(const Keeper *k, const char *run) {
         uid_t user, owner;
 
-        if (!run || (k->is_run_ours && str_equal(k->run, run)))
-                return true;
         if (process_user(run, &user) < 0)
+                return false;
+        return user == k->state.owner ||
+               (k->page && page_owner(k->page, &owner) >= 0 && user == owner);
+}
+
+/*
+ * What a VM is called is its owner's choice, and so is its UUID: without a look at who that is, a VM that
+ * calls itself like another one would be counted on the other one's page. So would one whose process could
+ * not be found, if that were reason enough: whoever listens for it can have ended before.
+ */
+bool keeper_is_for(Keeper *k, const char *run) {
+        bool is_same;
+
+        if (!run)
                 return true;
-        if (user == k->state.owner ||
-            (k->page && page_owner(k->page, &owner) >= 0 && user == owner)) {
+        is_same = str_equal(k->run, run);
+        if (is_same && k->is_run_ours)
+                return true;
+        if (keeper_is_users(k, run) || !process_are_told()) {
                 (void) snprintf(k->run, sizeof(k->run), "%s", run);
                 k->is_run_ours = true;
                 return true;
         }
-        if (k->is_run_ours || !str_equal(k->run, run))
+        if (!is_same)
                 LOG(k,
                     LOG_WARNING,
-                    "Page %s is user %u's, and not for process %s of user %u",
+                    "Page %s is user %u's, and not for VMM %s, which is not known to be his",
                     k->name,
                     k->state.owner,
-                    run,
-                    user);
+                    run);
         (void) snprintf(k->run, sizeof(k->run), "%s", run);
         k->is_run_ours = false;
         return false;

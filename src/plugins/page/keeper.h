@@ -77,7 +77,10 @@ bool keeper_is_as(const Keeper *k, const KeeperOptions *options);
 
 /* use; as suspendd_plugin has them */
 
-/* Whether it is for that start of a VMM: that one runs as the page's owner, or nobody can tell as whom. */
+/*
+ * Whether it is for that start of a VMM: that one runs as the page's owner. Also where nobody can tell of any:
+ * its plugin does not name its process (NULL), or /proc hides those of others.
+ */
 bool keeper_is_for(Keeper *k, const char *run);
 
 /* Returns: 1; a negative errno. What is wrong has been logged. */

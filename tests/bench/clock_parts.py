@@ -1,0 +1,193 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""What the residuals are made of: a lab host with libvirtd and suspendd, domains whose clock stands in a pause, and
+readings of that clock beside the host's.
+
+The guest's clock is read by the control line of the lab's guest, not by the agent. A reading is known to half its
+round trip; the tightest of many counts. When the guest ran is QEMU's own stamp of RESUME.
+"""
+
+import os
+import pathlib
+import shutil
+import subprocess
+import sys
+import time
+
+from parts import BenchError, Part
+
+TESTS = pathlib.Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(TESTS))
+
+MS = 1000000
+# What is called right, as in the daemon's configuration.
+RIGHT_NS = 2 * MS
+# Enough is known of a clock when a reading is so tight, or after so many.
+TIGHT_NS = 60000
+READINGS = 150
+PAUSE_SECONDS = 0.4
+FOLLOWED_SECONDS = 0.4
+CONFIG = """[Manager]
+Plugins=
+Plugins=libvirt
+Plugins=page
+[Plugin libvirt]
+URI=qemu:///system
+[Plugin page]
+Page=page libvirt-qemu 2
+"""
+
+
+def more_in_initrd(initrd, folder, programs):
+    """Puts programs with their libraries into the guest: {path in it: path here}."""
+    for inner, outer in programs.items():
+        libraries = subprocess.run(["ldd", outer], capture_output=True, text=True, check=False).stdout.split()
+        for source, target in [(outer, inner)] + [(x, x) for x in libraries if x.startswith("/")]:
+            path = os.path.join(folder, target.lstrip("/"))
+            os.makedirs(os.path.dirname(path), exist_ok=True)
+            shutil.copy(source, path)
+    packed = subprocess.run("find . ! -type d | cpio --quiet -o -H newc", shell=True, cwd=folder, check=True,
+                            stdout=subprocess.PIPE).stdout
+    with open(initrd, "ab") as f:
+        f.write(packed)
+
+
+class ClockHost(Part):
+    """The host. Its guests have the hwclock of util-linux, as a distribution's agents call it, and the reader."""
+
+    def __init__(self, build):
+        os.environ["SUSPENDD_BUILD"] = str(build.directory)
+        from lab import Host, LabUnavailable
+        from lab.libvirt import Libvirt
+        from lab.suspendd import Suspendd
+        try:
+            self.host = Host().start()
+        except LabUnavailable as reason:
+            raise BenchError("no host: %s" % reason) from reason
+        try:
+            self.libvirt = Libvirt(self.host).start()
+            reader = self.host.scratch.file("suspend-guest")
+            subprocess.run(["strip", "-o", reader, build.find("suspend-guest")], check=True)
+            more_in_initrd(self.host.path(self.libvirt.initrd), self.host.scratch.sub("more"),
+                           {"/usr/sbin/suspend-guest": reader, "/sbin/hwclock": shutil.which("hwclock")})
+            self.suspendd = Suspendd(self.host, debug=False)
+            self.suspendd.configure(CONFIG)
+            self.suspendd.start()
+        except LabUnavailable as reason:
+            self.host.stop()
+            raise BenchError("no libvirt: %s" % reason) from reason
+        except BaseException:
+            self.host.stop()
+            raise
+
+    def close(self):
+        self.host.stop()
+
+
+class Clock(Part):
+    """One domain that is paused and resumed, by whom and how it is put right is a method of its own.
+
+    What a method returns: when the guest ran, by QEMU (CLOCK_REALTIME, ns)."""
+
+    def __init__(self, clock_host, name, **options):
+        from lab.domain import Domain
+        from lab.qmp import Qmp
+        self.suspendd, self.host, libvirt = clock_host.suspendd, clock_host.host, clock_host.libvirt
+        folder = os.path.join(libvirt.own, "monitor")
+        os.makedirs(folder, exist_ok=True)
+        os.chmod(folder, 0o777)
+        monitor = os.path.join(folder, name)
+        arguments = "".join("<qemu:arg value='%s'/>" % x for x in ("-qmp", "unix:%s,server=on,wait=off" % monitor))
+        more = "<qemu:commandline xmlns:qemu='http://libvirt.org/schemas/domain/qemu/1.0'>%s</qemu:commandline>" % arguments
+        devices = options.pop("devices", "")
+
+        class Made(Domain):
+            """With devices of our own."""
+
+            def _devices(self):
+                yield from super()._devices()
+                yield devices
+
+        self.domain = Made(libvirt, name, more=more, **options).start()
+        self.domain.wait_up(180)
+        self.monitor = Qmp(monitor)
+        self.virsh = libvirt.virsh
+        self.suspendd.wait_machine(name, run_state="running")
+        self.mode("pause")
+
+    def close(self):
+        self.monitor.close()
+        self.domain.kill()
+
+    def mode(self, mode):
+        """Whether suspendd acts on it."""
+        self.suspendd.ctl("mode", self.domain.name, mode)
+
+    # reading it
+
+    def read(self):
+        """(guest - host, how far that may be wrong) in ns, the tightest of many readings."""
+        best = None
+        for _ in range(READINGS):
+            now = self.domain.clocks()
+            if best is None or now["uncertainty"] < best["uncertainty"]:
+                best = now
+            if best["uncertainty"] <= TIGHT_NS:
+                break
+        return best["realtime"] - best["host_realtime"], best["uncertainty"]
+
+    def right_after(self, ran_ns, was_ns):
+        """Follows the clock for a while. Returns by when it was certainly right, in ns after the guest ran."""
+        right = None
+        end = time.monotonic() + FOLLOWED_SECONDS
+        while right is None or time.monotonic() < end:
+            now = self.domain.clocks()
+            off, doubt = abs(now["realtime"] - now["host_realtime"] - was_ns), now["uncertainty"]
+            if off > RIGHT_NS + doubt:
+                right = None
+            elif right is None and off + doubt <= RIGHT_NS:
+                right = now["host_realtime"] + doubt - ran_ns
+            if time.monotonic() > end + 20:
+                raise BenchError("the clock of %s does not get right" % self.domain.name)
+        return right
+
+    # what is compared
+
+    def rehearse(self, was_ns=0):
+        """A cycle of suspendd's. Returns (right after ns, its record)."""
+        number, mark = self.suspendd.last_number() + 1, self.monitor.mark()
+        cycle = self.host.popen(["suspendctl", "rehearse", "--for=%dms" % (PAUSE_SECONDS * 1000)],
+                                stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
+        ran_ns = int(self.monitor.wait_event("RESUME", 30, mark).realtime * 1e9)
+        right = self.right_after(ran_ns, was_ns)
+        if cycle.wait(30):
+            raise BenchError("suspendctl rehearse failed")
+        return right, self.suspendd.wait_record(number)
+
+    def pause(self):
+        """What a user's script does."""
+        self.virsh("suspend", self.domain.name)
+        time.sleep(PAUSE_SECONDS)
+        self.virsh("resume", self.domain.name)
+
+    def domtime(self, option):
+        """The same, and virsh domtime."""
+        self.pause()
+        self.virsh("domtime", self.domain.name, option)
+
+    def guest_set_time(self):
+        """The same, and guest-set-time without an argument."""
+        self.pause()
+        self.domain.agent_command('{"execute":"guest-set-time"}')
+
+
+class PagedClock(Clock):
+    """A domain without an agent, whose page has a reader that waits for its interrupt."""
+
+    def __init__(self, clock_host, name):
+        path = "/run/suspendd/pages/" + name
+        devices = "<iommu model='intel'/><shmem name='drift'><model type='ivshmem-doorbell'/><server path='%s.sock'/>" \
+                  "<msi vectors='2' ioeventfd='on'/><address type='pci' domain='0' bus='0' slot='0x11' function='0'/></shmem>"
+        super().__init__(clock_host, name, machine="q35", channel=False, devices=devices % path,
+                         append="intel_iommu=on no_timer_check")
+        self.domain.begin("reader", "suspend-guest --vfio --no-hooks")
+        self.domain.wait_line("reader", "counting from here", 30)

@@ -100,29 +100,15 @@ class Clock(Part):
 
     def __init__(self, clock_host, name, **options):
         from lab.domain import Domain
-        from lab.qmp import Qmp
         self.suspendd, self.host, libvirt = clock_host.suspendd, clock_host.host, clock_host.libvirt
-        ours = os.path.join(self.suspendd.vms, name)
-        arguments = "".join("<qemu:arg value='-qmp'/><qemu:arg value='unix:%s.%s,server=on,wait=off'/>" % (ours, x)
-                            for x in ("qmp", "ours"))
-        more = "<qemu:commandline xmlns:qemu='http://libvirt.org/schemas/domain/qemu/1.0'>%s</qemu:commandline>" % arguments
-        devices = options.pop("devices", "")
-
-        class Made(Domain):
-            """With devices of our own."""
-
-            def _devices(self):
-                yield from super()._devices()
-                yield devices
-
-        self.domain = Made(libvirt, name, more=more, **options).start()
-        self.domain.wait_up(180)
-        self.monitor = Qmp(ours + ".ours")
-        self.virsh = libvirt.virsh
+        # Beside libvirt's monitor and the tests' own: suspendd's, where it does without libvirt.
+        more = "<qemu:commandline xmlns:qemu='http://libvirt.org/schemas/domain/qemu/1.0'><qemu:arg value='-qmp'/>" \
+               "<qemu:arg value='unix:%s,server=on,wait=off'/></qemu:commandline>" % os.path.join(self.suspendd.vms, name + ".qmp")
+        self.domain = Domain(libvirt, name, monitor=True, more=more, **options).start().wait_up(180)
+        self.monitor, self.virsh = self.domain.monitor, libvirt.virsh
         self.wait_managed()
 
     def close(self):
-        self.monitor.close()
         self.domain.kill()
 
     def mode(self, mode):

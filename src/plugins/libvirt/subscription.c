@@ -77,15 +77,16 @@ static void on_stamped(
                 unsigned int microseconds,
                 const char *details _unused_,
                 void *userdata) {
+        ClockSample now;
         int64_t age_ns;
 
         if (seconds < 0 || seconds > INT64_MAX / NSEC_PER_SEC - 1 || microseconds >= USEC_PER_SEC)
                 return;
-        age_ns = clock_now_ns(CLOCK_REALTIME) - seconds * NSEC_PER_SEC -
-                 microseconds * NSEC_PER_USEC;
+        clock_sample_take(&now);
+        age_ns = now.realtime_ns - seconds * NSEC_PER_SEC - microseconds * NSEC_PER_USEC;
         if (age_ns < 0 || age_ns > STAMP_TRUSTED_NS)
                 return;
-        subscription_post(userdata, NEWS_STAMP, dom, clock_now_ns(CLOCK_BOOTTIME) - age_ns);
+        subscription_post(userdata, NEWS_STAMP, dom, now.boottime_ns - age_ns);
 }
 
 static int on_lifecycle(

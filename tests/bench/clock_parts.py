@@ -3,8 +3,16 @@
 readings of that clock beside the host's.
 
 The guest's clock is read by the control line of the lab's guest, not by the agent. A reading is known to half its
-round trip; the tightest of many counts. When the guest ran is QEMU's own stamp of RESUME.
-"""
+round trip; the tightest of many counts, and what it leaves open is told (…_known_to). When the guest ran is QEMU's own
+stamp of RESUME; right is a clock from the first reading on that is certainly within 2 ms and stays there, and its
+answer is when (right_after_…). One that is not within the time that is looked counts as having taken that long, and is
+counted (never_right_…).
+
+residual_agent and its peers, on the same domain in the same run: a clock that was right lacks a pause; suspendd, virsh
+domtime or guest-set-time put it right; its error is |guest - host|. residual_page: a domain without an agent, whose
+reader adds what the page says; what is judged is by how much more the clock is wrong than before. QEMU under TCG stops a
+guest's clock before its vCPU is brought to a stand, and stamps STOP after that: 0.25 ms on an idle machine, more on a
+busy one, which no host can see and which is part of the figure."""
 
 import os
 import pathlib

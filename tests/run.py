@@ -18,6 +18,13 @@ from runner.results import FAILED, Report, summarize  # noqa: E402
 JOBS = min(os.cpu_count() or 1, 4)
 WAITING_JOBS = 3  # files of tests that mostly wait
 NEWER = ("cycle", "logind")  # what a newer systemd may do otherwise
+CLOCKS = ("bare", "guest_clock", "guest_daemon", "promises")  # how their names begin: figures that load would blur
+
+
+def integration_files(are_clocks):
+    """The files of tests/integration that are about clocks, or all others."""
+    return [x for x in python.files_in(os.path.join(TESTS, "integration"))
+            if os.path.basename(x).startswith(CLOCKS) == are_clocks]
 
 
 class Suites:
@@ -55,7 +62,11 @@ class Suites:
 
     def integration(self, report):
         """The daemon with real logind and real guests, or with fakes."""
-        self._python(report, unit.PLAIN, python.files_in(os.path.join(TESTS, "integration")), WAITING_JOBS)
+        self._python(report, unit.PLAIN, integration_files(False), WAITING_JOBS)
+
+    def clocks(self, report):
+        """What clocks in real guests show, on a machine that does little else."""
+        self._python(report, unit.PLAIN, integration_files(True))
 
     def integration_newer(self, report):
         """Some of them on the systemd of Debian 13."""
@@ -64,7 +75,7 @@ class Suites:
 
     def integration_asan(self, report):
         """The same under sanitizers."""
-        self._python(report, unit.ASAN, python.files_in(os.path.join(TESTS, "integration")), WAITING_JOBS)
+        self._python(report, unit.ASAN, integration_files(False), WAITING_JOBS)
 
     def _python(self, report, manner, files, jobs=1, more_env=None):
         env = dict(unit.environment(manner), PYTHONPATH=TESTS, PYTHONDONTWRITEBYTECODE="1", **(more_env or {}))
@@ -80,6 +91,7 @@ ALL = [
     ("unit, valgrind", Suites.unit_valgrind, "plain", False),
     ("lab", Suites.lab, "plain", False),
     ("integration", Suites.integration, "plain", True),
+    ("clocks", Suites.clocks, "plain", False),
     ("integration, systemd 257", Suites.integration_newer, "plain", False),
     ("integration, ASan+UBSan", Suites.integration_asan, "asan", False),
 ]

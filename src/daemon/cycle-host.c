@@ -200,6 +200,10 @@ static void host_machine_remove(struct suspendd_machine *machine) {
         cycle_leave(c);
 }
 
+static int host_is_told(const struct suspendd_machine *machine) {
+        return machine_page((const Machine *) machine) != NULL;
+}
+
 static void host_enumerated(const struct suspendd_host *host) {
         Plugin *plugin = plugin_of_host(host);
         Cycle *c = plugin->owner;
@@ -294,6 +298,7 @@ struct suspendd_host cycle_host(void) {
                 .machine_change = host_machine_change,
                 .machine_state = host_machine_state,
                 .machine_remove = host_machine_remove,
+                .is_told = host_is_told,
                 .enumerated = host_enumerated,
                 .done = host_done,
                 .done_time = host_done_time,

@@ -328,6 +328,42 @@ static void cycle_expire(Cycle *c) {
         cycle_tell(c, late, MACHINE_EVENT_DEADLINE);
 }
 
+static bool machine_is_unwritten(const Machine *m) {
+        return m->noted == JOURNAL_NOTE_HELD && machine_drift_is_certain(m);
+}
+
+static JournalNoteKind machine_stand_kind(const Machine *m) {
+        return m->stand.is_seen ? JOURNAL_NOTE_SUSPENDED : JOURNAL_NOTE_PAUSED;
+}
+
+/* Since when each of them stands, for the next life; one write for all, when nobody waits for it. */
+static void cycle_note_stands(Cycle *c) {
+        struct CyclePrivate *p = c->private;
+        size_t n = 0;
+        int r;
+
+        LIST_FOREACH(i, &c->machines) {
+                Machine *m = LIST_ENTRY(i, Machine, machines);
+
+                if (machine_is_unwritten(m) && n < p->n_notes_max)
+                        note_fill(&p->notes[n++],
+                                  m,
+                                  machine_stand_kind(m),
+                                  m->stand.since_boottime_ns);
+        }
+        r = p->journal && n > 0 ? journal_write(p->journal, p->notes, n) : 0;
+        if (r < 0) {
+                (void) log_warning_errno(r, "Cannot write down since when machines stand");
+                return;
+        }
+        LIST_FOREACH(i, &c->machines) {
+                Machine *m = LIST_ENTRY(i, Machine, machines);
+
+                if (machine_is_unwritten(m))
+                        m->noted = machine_stand_kind(m);
+        }
+}
+
 static void cycle_let_go(Cycle *c) {
         struct CyclePrivate *p = c->private;
         bool is_rehearsal = c->report.kind == CYCLE_KIND_REHEARSAL;
@@ -346,6 +382,7 @@ static void cycle_let_go(Cycle *c) {
                                     NSEC_PER_USEC);
         if (is_rehearsal)
                 cycle_arm_one(c, &p->wake_usec, cycle_now_usec(c) + p->rehearse_usec);
+        cycle_note_stands(c);
         cycle_milestone(c, CYCLE_LOCK_RELEASED, NULL);
 }
 

@@ -147,9 +147,12 @@ static void machine_retry(Machine *m) {
 
 /* what was seen */
 
+/* While logind waits, that it stands is not written for each alone: cycle_note_stands() does so for all. */
 static JournalNoteKind machine_stand_note(const Machine *m) {
         if (m->is_suspend_owed)
                 return JOURNAL_NOTE_ASKED;
+        if (m->cycle->state == CYCLE_PREPARING && m->noted == JOURNAL_NOTE_HELD)
+                return JOURNAL_NOTE_HELD;
         return m->stand.is_seen ? JOURNAL_NOTE_SUSPENDED : JOURNAL_NOTE_PAUSED;
 }
 
@@ -226,16 +229,36 @@ static CorrectionRepairer machine_repairer(Machine *m, CorrectionVerdict verdict
                                                                     : CORRECTION_BY_NONE;
 }
 
+static void machine_log_again(const Machine *m) {
+        const CorrectionReport *t = &m->report.time;
+        LogFields fields = machine_fields(m);
+        char off[TIME_SPAN_MAX];
+
+        (void) log_full(&fields,
+                        LOG_INFO,
+                        0,
+                        "Machine %s: its clock was looked at again (%s): %s, off by %s",
+                        m->name,
+                        correction_cause_to_string(m->cause),
+                        correction_verdict_to_string(t->verdict),
+                        t->is_after_known ? time_offset_format(off, t->after_ns)
+                                          : "an unknown time");
+}
+
 static void machine_corrected(Machine *m) {
         MachineReport *r = &m->report;
         CorrectionEntry *entry;
-        ClockSample now;
+        ClockSample now = m->cycle->report.woke;
 
         r->time = m->correction.report;
         r->time.repaired_by = machine_repairer(m, r->time.verdict);
         m->is_time_owed |= r->time.verdict == CORRECTION_UNREACHABLE;
         if (r->is_part) {
-                cycle_sample(m->cycle, &now);
+                /* When the first was over nobody asks, and somebody may be waiting. */
+                if (r->n_times > 0) {
+                        cycle_sample(m->cycle, &now);
+                        machine_log_again(m);
+                }
                 entry = &r->times[MIN(r->n_times, CORRECTION_ENTRIES_MAX - 1U)];
                 *entry = (CorrectionEntry){
                         m->cause, now.realtime_ns, m->host_stepped_ns, r->time

@@ -26,7 +26,7 @@ typedef struct Plugin Plugin;
 /* One of a machine's corrections. */
 typedef struct CorrectionEntry {
         CorrectionCause cause;
-        int64_t at_realtime_ns;  /* when it was over */
+        int64_t at_realtime_ns;  /* when it was over; the first: the wake */
         int64_t host_stepped_ns; /* what the host's clock was set by since the one before */
         CorrectionReport report;
 } CorrectionEntry;

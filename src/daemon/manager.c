@@ -602,6 +602,20 @@ static void manager_adopt(Manager *m) {
         cycle_handle(m->cycle, is_preparing ? CYCLE_EVENT_ADOPT_ASLEEP : CYCLE_EVENT_ADOPT_AWAKE);
 }
 
+static void manager_load_settings(Manager *m, bool has_drift) {
+        LIST_FOREACH(i, &m->plugins) {
+                Plugin *p = LIST_ENTRY(i, Plugin, plugins);
+                int r;
+
+                if ((p->api->drift != NULL) != has_drift)
+                        continue;
+                r = manager_load_plugin_settings(m, p);
+                if (r < 0)
+                        (void) log_error_errno(
+                                        r, "Plugin %s cannot take its settings", p->api->name);
+        }
+}
+
 void manager_apply_config(Manager *m) {
         m->cycle->cap_usec = m->config->budget_max_usec;
         m->cycle->suspend_share = m->config->suspend_share;
@@ -613,14 +627,9 @@ void manager_apply_config(Manager *m) {
                 manager_fill_policy(m, machine);
                 bus_api_machine_changed(m->bus_api, machine);
         }
-        LIST_FOREACH(i, &m->plugins) {
-                Plugin *p = LIST_ENTRY(i, Plugin, plugins);
-                int r = manager_load_plugin_settings(m, p);
-
-                if (r < 0)
-                        (void) log_error_errno(
-                                        r, "Plugin %s cannot take its settings", p->api->name);
-        }
+        /* Whoever tells guests is ready before there are machines to run again. */
+        manager_load_settings(m, true);
+        manager_load_settings(m, false);
         manager_chores(m);
 }
 

@@ -157,6 +157,12 @@ struct suspendd_host {
          */
         void (*machine_remove)(struct suspendd_machine *m);
 
+        /*
+         * Whether the machine's guest is told what its clocks lack: then when it stopped is worth being known better
+         * than an act that nobody counts needs it.
+         */
+        int (*is_told)(const struct suspendd_machine *m);
+
         /* All that the configuration names has been looked at once. Called once after each load(). */
         void (*enumerated)(const struct suspendd_host *host);
 

@@ -101,21 +101,28 @@ class Reader(LabCase):
     page_as = None  # what carries the page: an argument of Qemu
     reader_options = ""
     answers = True
+    notifies = False
 
     @classmethod
     def setUpClass(cls):
         cls.scratch = Scratch()
         cls.addClassCleanup(cls.scratch.remove)
         folder = cls.scratch.sub("page")
-        cls.page = GuestPage(os.path.join(folder, "page"))
+        cls.page = GuestPage(os.path.join(folder, "page"), notifies=cls.notifies)
         cls.bell = Doorbell(os.path.join(folder, "bell"), cls.page)
         cls.addClassCleanup(cls.bell.close)
         carried = os.path.join(folder, "bell" if cls.page_as == "doorbell" else "page")
         cls.guest = Guest(cls.scratch, "guest", **{cls.page_as: carried}, **cls.guest_options)
         cls.addClassCleanup(cls.guest.kill)
+        cls.guest.page_table = cls.make_table(folder)
         cls.guest.start().wait_up(120)
         cls.switch = Switch(cls.guest.qmp_path)
         cls.start_reader()
+
+    @classmethod
+    def make_table(cls, folder):
+        """What the guest finds the page by, where that takes a table. Returns: its file."""
+        return None
 
     def keep_logs(self):
         self.scratch.keep = True
@@ -244,6 +251,7 @@ class Pauses:
             self.said("read again")
             self.mark = len(self.log())
         self.page.poke(RECORD, b"\xff" * 1024)
+        self.page.move()
         self.bell.ring()
         self.said("refused")
         self.page.poke(RECORD, b"\0" * 1024)

@@ -13,6 +13,7 @@ ANSWER = 0xc00
 MAGIC = 0x5446524450535553
 VMCLOCK_MAGIC = 0x4b4c4356
 NO_COUNTER = 0xff
+FLAG_NOTIFIES = 1 << 9
 LOWER_BOUND, STOPPING = 1, 2
 LAYOUT = "<QIIIIQQQQQQqqqQ"
 SEQUENCE = 16  # in the record
@@ -24,13 +25,14 @@ NAMES = ("magic", "revision", "size", "sequence", "flags", "epoch", "cycles", "u
 class GuestPage:
     """The host's side of a page, in whatever file backs it."""
 
-    def __init__(self, path, epoch=0x1234, create=True):
+    def __init__(self, path, epoch=0x1234, notifies=False):
         self.path = path
+        self.flags = FLAG_NOTIFIES if notifies else 0
+        self.moves = 0
         self.values = dict.fromkeys(NAMES, 0)
         self.values.update(magic=MAGIC, revision=1, size=struct.calcsize(LAYOUT), epoch=epoch)
-        if create:
-            with open(path, "wb") as f:
-                f.write(b"\0" * SIZE)
+        with open(path, "wb") as f:
+            f.write(b"\0" * SIZE)
         self.publish()
 
     def publish(self, flags=0, **changes):
@@ -38,7 +40,6 @@ class GuestPage:
         self.values.update(changes, flags=flags, host_realtime=time.time_ns(), host_boottime=time.clock_gettime_ns(time.CLOCK_BOOTTIME))
         self.values["publishings"] += 1
         with open(self.path, "r+b", buffering=0) as f:
-            f.write(struct.pack("<IIHBBIQ", VMCLOCK_MAGIC, SIZE, 1, NO_COUNTER, 0, self.values["sequence"], self.values["publishings"]))
             f.seek(RECORD + SEQUENCE)
             f.write(struct.pack("<I", self.values["sequence"] + 1))
             f.seek(RECORD)
@@ -46,6 +47,12 @@ class GuestPage:
             self.values["sequence"] += 2
             f.seek(RECORD + SEQUENCE)
             f.write(struct.pack("<I", self.values["sequence"]))
+        self.move()
+
+    def move(self):
+        """Writes the VMClock part anew: something has happened."""
+        self.moves += 1
+        self.poke(0, struct.pack("<IIHBBIQQ", VMCLOCK_MAGIC, SIZE, 1, NO_COUNTER, 0, 2 * self.moves, self.moves, self.flags))
 
     def lose(self, nanoseconds, flags=0, new_cycle=True):
         """Publishes a loss."""

@@ -285,3 +285,31 @@ class Doorbell(SuspenddCase):
         late = socket.socket(socket.AF_UNIX)
         self.addCleanup(late.close)
         self.assertEqual(late.connect_ex(self.path), errno.ECONNREFUSED)
+
+
+class Rehearsal(SuspenddCase):
+    """The service as it is installed: what it tells of a machine's time rings the doorbell of its page."""
+
+    @classmethod
+    def setUpClass(cls):
+        cls.host = start_host(sleep=1)
+        cls.addClassCleanup(cls.host.stop)
+        cls.suspendd = Suspendd(cls.host, "[Manager]\nPlugins=page\n[Plugin page]\nPage=vm\n").start()
+
+    def test_cycle_rings_and_so_does_one_after_a_kill(self):
+        path = self.host.path(PAGES + "/vm.sock")
+        vm = Vm(self.host, "vm", path, paused=False).start()
+        self.addCleanup(vm.kill)
+        client = Client(path, 1)
+        self.addCleanup(client.close)
+        unseen = 0
+        for _ in range(2):
+            self.suspendd.wait_machine("vm", run_state="running")
+            self.assertFalse(select.select([client.event], [], [], 0)[0])
+            self.suspendd.ctl("rehearse", "--for=200ms")
+            self.assertTrue(client.is_rung())
+            before, unseen = unseen, struct.unpack("<Q", os.pread(client.memory, 8, 0x800 + 40))[0]
+            self.assertGreaterEqual(unseen - before, 200000000)
+            pid = self.suspendd.pid()
+            self.suspendd.kill()
+            self.suspendd.wait_restarted(pid)

@@ -1,16 +1,9 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""suspend-guest in x86 guests: an ivshmem device with its interrupt, and one without."""
+"""suspend-guest in an x86 guest, with an ivshmem device and its interrupt."""
 
 import time
 
 from _guestclock import Answering, OwnSuspend, Reader
-
-
-class X86Timer(Answering, OwnSuspend, Reader):
-    """ivshmem-plain by sysfs, looked at by a timer."""
-
-    page_as = "shmem"
-    guest_options = {}
 
 
 class X86Doorbell(Answering, OwnSuspend, Reader):

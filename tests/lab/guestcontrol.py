@@ -56,7 +56,7 @@ class GuestControl:
             self._control.close()
         self._control = None
 
-    def control(self, command, timeout=10):
+    def control(self, command, timeout=30):
         """One command of guest-control.c; returns what follows "ok". LabError on "error" or silence."""
         if self._control is None:
             self._control = connect(self.control_path)

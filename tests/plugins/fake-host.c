@@ -49,6 +49,10 @@ static int on_machine_add(
         return 0;
 }
 
+static int on_is_told(const struct suspendd_machine *m) {
+        return m->fake->is_told;
+}
+
 static void on_machine_change(
                 struct suspendd_machine *m, const struct suspendd_machine_info *info) {
         ck_assert(m->is_there);
@@ -169,6 +173,7 @@ void fake_host_init(FakeHost *f) {
                                          .machine_change = on_machine_change,
                                          .machine_state = on_machine_state,
                                          .machine_remove = on_machine_remove,
+                                         .is_told = on_is_told,
                                          .enumerated = on_enumerated,
                                          .done = on_done,
                                          .done_time = on_done_time,

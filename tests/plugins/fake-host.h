@@ -57,6 +57,7 @@ typedef struct FakeHost {
         char trouble[FAKE_TEXT_MAX], warning[2 * FAKE_TEXT_MAX]; /* the last ones */
         int add_error;                                           /* what machine_add() answers */
         int keep_error;                                          /* what keep_fd() answers */
+        bool is_told;                                            /* what is_told() answers */
         FakeKept kept[FAKE_KEPT_MAX];
         size_t n_kept;
         unsigned n_keeps; /* so far */

@@ -248,6 +248,64 @@ START_TEST(test_pause_is_answered_by_its_own_reply) {
 }
 END_TEST
 
+/* QEMU's word for when it stopped; Returns: the same by CLOCK_BOOTTIME. */
+static int64_t say_stop(void) {
+        int64_t realtime_usec, boottime_ns;
+        char text[128];
+
+        do {
+                boottime_ns = clock_now_ns(CLOCK_BOOTTIME);
+                realtime_usec = clock_now_ns(CLOCK_REALTIME) / NSEC_PER_USEC;
+        } while (clock_now_ns(CLOCK_BOOTTIME) - boottime_ns > 50 * NSEC_PER_USEC);
+
+        (void) snprintf(text,
+                        sizeof(text),
+                        "{\"timestamp\": {\"seconds\": %" PRIi64 ", \"microseconds\": %" PRIi64
+                        "}, \"event\": \"STOP\"}\r\n",
+                        realtime_usec / (int64_t) USEC_PER_SEC,
+                        realtime_usec % (int64_t) USEC_PER_SEC);
+        fake_peer_say(&monitor, text);
+        return boottime_ns;
+}
+
+/* One pause of a machine whose guest is told; Returns: how much before QEMU's word it stood. */
+static int64_t pause_told(struct suspendd_machine *m, uint64_t stop_takes_usec) {
+        int64_t said_boottime_ns;
+
+        begin(suspendd_plugin.pause, m);
+        fake_peer_answer(&monitor, "query-name", "{}");
+        (void) fake_peer_await(&monitor, "\"stop\"");
+        fake_host_spend(&fake, stop_takes_usec);
+        said_boottime_ns = say_stop();
+        FAKE_HOST_WAIT(&fake, m->state == SUSPENDD_STATE_PAUSED);
+        return said_boottime_ns - m->boottime_ns;
+}
+
+START_TEST(test_stop_of_a_guest_that_is_told_is_known_from_its_beginning) {
+        struct suspendd_machine *m = machine_in("running");
+        int64_t earlier_ns;
+
+        fake.is_told = true;
+        earlier_ns = pause_told(m, 20 * USEC_PER_MSEC);
+        /* as far back as a stop takes, for it was asked so long before, and no further */
+        ck_assert_int_le(earlier_ns, 510 * NSEC_PER_USEC);
+        ck_assert_int_gt(earlier_ns, 0);
+}
+END_TEST
+
+START_TEST(test_stop_of_a_guest_that_is_not_told_is_not_asked_for) {
+        struct suspendd_machine *m = machine_in("running");
+        int64_t said_boottime_ns;
+
+        begin(suspendd_plugin.pause, m);
+        (void) fake_peer_await(&monitor, "\"stop\"");
+        ck_assert(!fake_peer_hears(&monitor, "query-name"));
+        said_boottime_ns = say_stop();
+        FAKE_HOST_WAIT(&fake, m->state == SUSPENDD_STATE_PAUSED);
+        ck_assert_int_ge(m->boottime_ns, said_boottime_ns - 10 * NSEC_PER_USEC);
+}
+END_TEST
+
 START_TEST(test_answer_without_the_event_is_no_pause) {
         struct suspendd_machine *m = machine_in("running");
 
@@ -523,6 +581,8 @@ static void add_tests(TCase *c) {
         tcase_add_test(c, test_machine_that_is_known_already_is_left_alone);
         tcase_add_test(c, test_pause_is_seen_by_the_event_before_the_answer);
         tcase_add_test(c, test_pause_is_answered_by_its_own_reply);
+        tcase_add_test(c, test_stop_of_a_guest_that_is_told_is_known_from_its_beginning);
+        tcase_add_test(c, test_stop_of_a_guest_that_is_not_told_is_not_asked_for);
         tcase_add_test(c, test_answer_without_the_event_is_no_pause);
         tcase_add_test(c, test_stop_of_another_client_is_asked_about);
         tcase_add_test(c, test_events_while_it_is_asked_make_it_ask_again);

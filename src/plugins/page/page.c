@@ -121,7 +121,7 @@ int page_appear(Page *p, int directory, const char *name, uid_t owner) {
 }
 
 int page_grant(Page *p, uid_t owner) {
-        uid_t holder;
+        uid_t holder = 0;
         int r;
 
         r = page_owner(p, &holder);

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #include <errno.h>
+#include "common/clock-sample.h"
 #include "plugins/qmp/vm-internal.h"
 
 /*
@@ -54,10 +55,25 @@ static void vm_on_stopped(
         vm_answer_step(vm, &vm->pause, tag, error, why);
 }
 
+/* QEMU answers it when it begins with the next command, which is the stop. */
+static void vm_on_stop_begins(
+                void *userdata, uint64_t tag, JsonObject *value, int error, const char *why) {
+        Vm *vm = userdata;
+
+        (void) value;
+        (void) why;
+        if (error >= 0 && vm->pause.id == tag && vm->pause.pending)
+                vm->stop_began_boottime_ns = clock_now_ns(CLOCK_BOOTTIME);
+}
+
 int vm_pause(void *userdata, uint64_t step) {
         Vm *vm = userdata;
         int r;
 
+        if (!vm->pause.pending)
+                vm->stop_began_boottime_ns = 0;
+        if (!vm->pause.pending && vm->machine && vm->host->is_told(vm->machine))
+                (void) vm_send(vm, "query-name", vm_on_stop_begins, step);
         r = vm_begin_step(vm, &vm->pause, "stop", vm_on_stopped, step);
         if (r >= 0)
                 vm->run.stop_sent = true;

@@ -46,6 +46,7 @@ struct Vm {
         int64_t stamp_boottime_ns;
 
         VmStep pause, resume, wake;
+        int64_t stop_began_boottime_ns; /* QEMU came to our stop; 0: not known, or not asked */
         char *wake_why;
         bool no_rtc_reset;
 };

@@ -72,7 +72,8 @@ int main(int argc, char **argv) {
                 s.since_ns = 0;
         }
         f = fopen(STATE ".new", "we");
-        if (!f || fprintf(f, "%lld %lld %lld\n", s.slept_ns, s.since_ns, s.stepped_ns) < 0 || fclose(f) != 0)
+        if (!f || fprintf(f, "%lld %lld %lld\n", s.slept_ns, s.since_ns, s.stepped_ns) < 0 ||
+            fclose(f) != 0)
                 return EXIT_FAILURE;
         return rename(STATE ".new", STATE) < 0 ? EXIT_FAILURE : EXIT_SUCCESS;
 }

@@ -1,0 +1,109 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""suspendd and suspend-guest together, with nothing played: guests without an agent, a page that suspendd writes, its
+doorbell, and the guest's clock read by a line of the tests' own."""
+
+import concurrent.futures
+import time
+
+from lab import wait_for
+from _guestclock import LOG, MS, Guest
+from _suspendd import Suspendd, SuspenddCase, of, start_host
+
+CONFIG = "[Manager]\nPlugins=page\n[Plugin page]\nPage=x86 root\nPage=arm root\n"
+TRIES, BUSY_SHARE = 3, 0.1
+OPTIONS = {"x86": {"machine": "q35"}, "arm": {"arch": "arm64"}}
+
+
+def waited_for_cpu():
+    """How long, in seconds, some process had to wait for a CPU since the machine runs; 0 if the kernel does not tell."""
+    try:
+        with open("/proc/pressure/cpu") as f:
+            return int(f.readline().rsplit("total=", 1)[1]) / 1e6
+    except (OSError, IndexError, ValueError):
+        return 0
+
+
+class Together(SuspenddCase):
+    """One host and one guest of either architecture, for all tests."""
+
+    @classmethod
+    def setUpClass(cls):
+        cls.host = start_host(sleep="hold")
+        cls.addClassCleanup(cls.host.stop)
+        cls.suspendd = Suspendd(cls.host, CONFIG)
+        cls.suspendd.start()
+        cls.guests = [cls.make_guest(name) for name in OPTIONS]
+        with concurrent.futures.ThreadPoolExecutor() as pool:
+            list(pool.map(lambda guest: guest.start().wait_up(120), cls.guests))
+        for guest in cls.guests:
+            cls.suspendd.wait_machine(guest.name, run_state="running")
+            guest.shell("suspend-guest --vfio --no-hooks >>%s 2>&1 &" % LOG)
+            wait_for(lambda: "<6>" in cls.log(guest), 20, "the first word of the reader of " + guest.name)
+
+    @classmethod
+    def make_guest(cls, name):
+        doorbell = cls.suspendd.page_path(name) + ".sock"
+        guest = Guest(cls.host.scratch, name, cls.host, agent=False, doorbell=doorbell, **OPTIONS[name])
+        cls.addClassCleanup(guest.kill)
+        return guest
+
+    @classmethod
+    def log(cls, guest):
+        """All that the reader has said."""
+        return guest.shell("cat " + LOG)[1]
+
+    def errors(self):
+        """How far each guest's clock is from the host's, in ns."""
+        return [guest.clock_error(20)[0] for guest in self.guests]
+
+    def rehearse(self, length, times=1):
+        """Cycles of the daemon's, without a sleep. Returns: the last one's record."""
+        for _ in range(times):
+            number = self.suspendd.last_number() + 1
+            self.suspendd.ctl("rehearse", "--for=" + length)
+            record = self.suspendd.wait_record(number)
+        return record
+
+    def assert_kept(self, act, limit_ns):
+        """No clock has moved by more than the limit over an act. A host that is too busy to run its guests does not know
+        when they stood: then all is done once more, and a host that stays so shows nothing."""
+        for _ in range(TRIES):
+            before, began, waited = self.errors(), time.monotonic(), waited_for_cpu()
+            act()
+            moved = [(now - was) / MS for was, now in zip(before, self.errors())]
+            share = (waited_for_cpu() - waited) / (time.monotonic() - began)
+            print("%s: off by %s ms, %d %% of the time something waited for a CPU" %
+                  (self.id().rsplit(".", 1)[-1], " and ".join("%.3f" % x for x in moved), 100 * share), flush=True)
+            if max(map(abs, moved)) * MS < limit_ns:
+                return
+            if share < BUSY_SHARE:
+                self.fail("off by %s ms" % moved)
+        self.skipTest("%d %% of the time something waited for a CPU: too busy a machine to know when its guests stood" %
+                      (100 * share))
+
+    def pause_of_20_seconds(self):
+        record = self.rehearse("20s")
+        for guest in self.guests:
+            self.assertGreater(of(record, guest.name)["unseen_ns"], 20000 * MS)
+
+    def test_pause_of_20_seconds(self):
+        self.assert_kept(self.pause_of_20_seconds, 2 * MS)
+
+    def test_20_cycles_in_a_row(self):
+        self.assert_kept(lambda: self.rehearse("1s", 20), 5 * MS)
+
+    def kill_amidst(self):
+        self.host.request_suspend()
+        for guest in self.guests:
+            guest.wait_status("paused", 5)
+        self.host.wait_asleep()
+        pid = self.suspendd.pid()
+        self.suspendd.kill()
+        self.suspendd.wait_restarted(pid)
+        self.host.wake()
+        for guest in self.guests:
+            guest.wait_status("running", 15)
+        self.suspendd.wait_state("idle", 40)
+
+    def test_pause_around_a_restart_of_the_daemon_is_counted_once(self):
+        self.assert_kept(self.kill_amidst, 2 * MS)

@@ -10,9 +10,9 @@ counted (never_right_…).
 
 residual_agent and its peers, on the same domain in the same run: a clock that was right lacks a pause; suspendd, virsh
 domtime or guest-set-time put it right; its error is |guest - host|. residual_page: a domain without an agent, whose
-reader adds what the page says; what is judged is by how much more the clock is wrong than before. QEMU under TCG stops a
-guest's clock before its vCPU is brought to a stand, and stamps STOP after that: 0.25 ms on an idle machine, more on a
-busy one, which no host can see and which is part of the figure."""
+reader adds what the page says; what is judged is by how much more the clock is wrong than before. Under TCG
+QEMU stops a guest's clock before its vCPU is brought to a stand, and stamps STOP after that: 0.25 ms on an idle machine,
+more on a busy one. The qmp plugin can tell (residual_page), libvirt cannot (residual_page_libvirt)."""
 
 import os
 import pathlib
@@ -100,9 +100,9 @@ class ClockHost(Part):
 
 
 class Clock(Part):
-    """One domain that is paused and resumed, by whom and how it is put right is a method of its own.
+    """One domain; each way to pause it, run it and put its clock right is a method.
 
-    is_relative     what is judged is not how wrong it is but how much more than before"""
+    is_relative     what is judged is not how wrong the clock is but how much more than before"""
 
     is_relative = False
 
@@ -111,7 +111,7 @@ class Clock(Part):
         self.suspendd, self.host, libvirt = clock_host.suspendd, clock_host.host, clock_host.libvirt
         # Beside libvirt's monitor and the tests' own: suspendd's, where it does without libvirt.
         more = "<qemu:commandline xmlns:qemu='http://libvirt.org/schemas/domain/qemu/1.0'><qemu:arg value='-qmp'/>" \
-               "<qemu:arg value='unix:%s,server=on,wait=off'/></qemu:commandline>" % os.path.join(self.suspendd.vms, name + ".qmp")
+               "<qemu:arg value='unix:%s/%s.qmp,server=on,wait=off'/></qemu:commandline>" % (self.suspendd.vms, name)
         self.domain = Domain(libvirt, name, monitor=True, more=more, **options).start().wait_up(180)
         self.monitor, self.virsh = self.domain.monitor, libvirt.virsh
         self.wait_managed()
@@ -220,7 +220,7 @@ class Seen:
             right, record = clock.rehearse(was_ns)
             off_ns, doubt = clock.read()
             told = record["machines"][0]["time"]
-            print("%s %d: off by %.3f ms ± %.3f, right after %s ms, %s by %s, %d tries" % (
+            print("%s %d: off by %.3f ms (known to %.3f), right after %s ms, %s by %s, %d tries" % (
                 self.name, i, (off_ns - was_ns) / MS, (doubt + was_doubt) / MS, right and "%.1f" % (right / MS),
                 told["verdict"], told["repaired_by"], told["tries"]), file=sys.stderr, flush=True)
             if i < 0:

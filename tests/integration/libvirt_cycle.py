@@ -123,6 +123,15 @@ class Cycle(LibvirtCase):
         late.wait_state("running")
         hung.wait_state("running")
 
+    def test_a_pause_is_as_long_as_qemu_says(self):
+        vm = self.domain("stamped", monitor=True)
+        for _ in range(3):
+            mark, number = vm.monitor.mark(), self.suspendd.last_number() + 1
+            self.suspendd.ctl("rehearse", "--for=100ms")
+            stop, resume = (vm.monitor.wait_event(x, 5, mark) for x in ("STOP", "RESUME"))
+            stopped_ns = of(self.suspendd.wait_record(number), "stamped")["stopped_ns"]
+            self.assertAlmostEqual(stopped_ns, (resume.realtime - stop.realtime) * 1e9, delta=0.1 * MS)
+
     def test_domain_created_in_the_sleep_is_left_alone(self):
         number = self.hold()
         vm = Domain(self.libvirt, "new", kind="none").start()

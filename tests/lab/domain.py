@@ -12,6 +12,7 @@ import uuid as uuids
 from xml.sax.saxutils import escape
 
 from .guestcontrol import GuestControl, kernel_words
+from .qmp import Qmp
 from .util import LabError, wait_for
 
 # A disk is a sparse file alone on a file system that is smaller, so that a write to it can fail for real.
@@ -34,11 +35,13 @@ class Domain(GuestControl):
     metadata    XML for <metadata>
     append      more for the guest's kernel command line ("lab.suspend-delay=5")
     disk        a disk (vda), which break_disk() makes fail
+    monitor     a monitor of the tests' own, .monitor, whose events have QEMU's stamps
+    devices     XML for more of <devices>
     more        XML for the end of <domain>
     """
 
     def __init__(self, libvirt, name, kind="linux", machine="pc", channel=True, agent=True, pm=None, metadata=None,
-                 memory=None, append="", disk=False, more="", uuid=None):
+                 memory=None, append="", disk=False, monitor=False, devices="", more="", uuid=None):
         self.libvirt, self.host, self.name = libvirt, libvirt.host, name
         self.kind, self.machine, self.pm, self.metadata, self.more = kind, machine, pm, metadata, more
         self.channel, self.agent_on, self.append = channel, agent, append
@@ -47,9 +50,11 @@ class Domain(GuestControl):
         self.console_path = self.own_path("console")
         self.control_path = self.own_path("ctl")
         self.disk_folder = "%s/%s.disk" % (libvirt.images, name) if disk else None
+        self.monitor_path = self._make_monitor() if monitor else None
+        self.devices = devices
         self.persistent = False
         self._written = 0
-        self._pid = None
+        self._pid = self._monitor = None
 
     def own_path(self, ending):
         """The path of one of the files that are the tests' own."""
@@ -72,7 +77,11 @@ class Domain(GuestControl):
                          (self.libvirt.kernel, self.libvirt.initrd, escape(kernel_words(self.agent_on, self.append))))
         else:
             parts.append("<loader readonly='yes' type='rom'>%s</loader></os>" % self.libvirt.idle_rom)
-        parts += ["<devices>", *self._devices(), "</devices>", self.more, "</domain>"]
+        parts += ["<devices>", *self._devices(), self.devices, "</devices>", self.more]
+        if self.monitor_path:
+            parts.append("<qemu:commandline xmlns:qemu='http://libvirt.org/schemas/domain/qemu/1.0'><qemu:arg value='-qmp'/>"
+                         "<qemu:arg value='unix:%s,server=on,wait=off'/></qemu:commandline>" % self.monitor_path)
+        parts.append("</domain>")
         return "\n".join(parts)
 
     def _devices(self):
@@ -91,6 +100,13 @@ class Domain(GuestControl):
         source = "<source mode='bind' path='%s'/>" % path if path else ""
         return "<channel type='unix'>%s<target type='virtio' name='%s'/></channel>" % (source, name)
 
+    def _make_monitor(self):
+        """Returns the path of its socket, where QEMU's own user can make it."""
+        folder = self.own_path("monitor")
+        os.makedirs(folder, exist_ok=True)
+        os.chmod(folder, 0o777)
+        return os.path.join(folder, "qmp")
+
     def _make_disk(self):
         if not self.host.exists(self.disk_folder):
             self.host.run("mkdir", self.disk_folder)
@@ -107,8 +123,9 @@ class Domain(GuestControl):
         if self.disk_folder:
             self._make_disk()
         self.disconnect()
-        if os.path.exists(self.console_path):
-            os.unlink(self.console_path)
+        for old in (self.console_path, self.monitor_path):
+            if old and os.path.exists(old):
+                os.unlink(old)
         self.started = time.monotonic()
         self.boot_seconds = self._pid = None
         how = ["--paused"] if paused else []
@@ -165,6 +182,20 @@ class Domain(GuestControl):
         """Renames it; it must be defined and shut off."""
         self.libvirt.virsh("domrename", self.name, name)
         self.name = name
+
+    @property
+    def monitor(self):
+        """That connection, made at its first use."""
+        if self._monitor is None:
+            self._monitor = Qmp(self.monitor_path)
+        return self._monitor
+
+    def disconnect(self):
+        """Lets go of monitor and control line."""
+        if self._monitor:
+            self._monitor.close()
+        self._monitor = None
+        super().disconnect()
 
     def log(self):
         """What QEMU itself printed, by libvirt's log of the domain."""

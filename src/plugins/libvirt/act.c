@@ -47,6 +47,7 @@ static int act_look_first(ActCall *a, virDomainPtr dom) {
 static int act_strike(ActCall *a, virDomainPtr dom) {
         a->has_struck = true;
         a->struck_ns = clock_now_ns(CLOCK_MONOTONIC);
+        a->told_boottime_ns = clock_now_ns(CLOCK_BOOTTIME);
         if (virDomainSuspend(dom) < 0)
                 return -1;
         a->acted_boottime_ns = clock_now_ns(CLOCK_BOOTTIME);
@@ -96,6 +97,7 @@ static int act_run(ActCall *a, virDomainPtr dom) {
                 return 0;
         }
         if (act_state(a) == SUSPENDD_STATE_PAUSED) {
+                a->told_boottime_ns = clock_now_ns(CLOCK_BOOTTIME);
                 if (virDomainResume(dom) < 0)
                         return -1;
                 a->acted_boottime_ns = clock_now_ns(CLOCK_BOOTTIME);

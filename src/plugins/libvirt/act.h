@@ -42,7 +42,8 @@ struct ActCall {
         bool was_foreign;          /* it was paused already, by somebody else */
         bool is_unseen;            /* it is done, and how the domain is now was not read yet */
         bool is_asked;             /* it is being read */
-        int64_t acted_boottime_ns; /* CLOCK_BOOTTIME when it was done */
+        int64_t told_boottime_ns;  /* CLOCK_BOOTTIME when libvirt was told to */
+        int64_t acted_boottime_ns; /* the same when it was done */
         bool has_read;             /* the reading is its own */
         Reading reading;
         struct suspendd_time time;

@@ -32,8 +32,9 @@ struct Domain {
         enum suspendd_run_state state; /* as the host was told */
         Reading reading;               /* that it comes from */
         int64_t event_ns;
-        int64_t paused_ns; /* the last event that its vCPUs were stopped */
-        bool is_as_wanted; /* it was last read by an act that had reached what it was for */
+        int64_t stamp_boottime_ns; /* QEMU's, when its vCPUs were last stopped or run */
+        int64_t paused_ns;         /* the last event that its vCPUs were stopped */
+        bool is_as_wanted;         /* it was last read by an act that had reached what it was for */
         bool is_dirty;
         bool is_away;       /* its server */
         bool is_agent_hung; /* its agent did not answer the last time */
@@ -175,6 +176,10 @@ EventAnswer domain_on_event(Domain *d, int64_t at_ns, bool is_paused) {
                 return EVENT_IS_COVERED;
         return d->is_as_wanted && at_ns - d->reading.asked_ns < ECHO_NS ? EVENT_IS_ECHO
                                                                         : EVENT_IS_NEWS;
+}
+
+void domain_on_stamp(Domain *d, int64_t boottime_ns) {
+        d->stamp_boottime_ns = boottime_ns;
 }
 
 void domain_know(Domain *d, DomainFacts *f) {
@@ -391,6 +396,14 @@ void domain_set_asked(Domain *d, bool is_asked) {
                 d->vcpu.running->is_asked = is_asked;
 }
 
+/* When it was done, by QEMU if it has told, and it can be true. */
+static int64_t domain_acted_boottime_ns(const Domain *d, const ActCall *a) {
+        bool is_of_act = d->stamp_boottime_ns >= a->told_boottime_ns &&
+                         d->stamp_boottime_ns <= a->acted_boottime_ns;
+
+        return is_of_act ? d->stamp_boottime_ns : a->acted_boottime_ns;
+}
+
 /* Ends an act that was kept, with what was read of it, if anything. It was done, so it never fails. */
 static void domain_end_kept(Domain *d, const Reading *r, int error) {
         ActCall *a = d->vcpu.running;
@@ -398,7 +411,7 @@ static void domain_end_kept(Domain *d, const Reading *r, int error) {
         a->call.error = error;
         if (r) {
                 a->reading = *r;
-                a->reading.boottime_ns = a->acted_boottime_ns;
+                a->reading.boottime_ns = domain_acted_boottime_ns(d, a);
                 a->has_read = true;
         }
         domain_finish(d, a);

@@ -80,6 +80,9 @@ int64_t domain_read_ns(const Domain *d);
 /* libvirt has told of a change, at that time of CLOCK_MONOTONIC; @is_paused: its vCPUs were stopped. */
 EventAnswer domain_on_event(Domain *d, int64_t at_ns, bool is_paused);
 
+/* QEMU says when its vCPUs were stopped or run; CLOCK_BOOTTIME. */
+void domain_on_stamp(Domain *d, int64_t boottime_ns);
+
 /* The server is away; is there, or back, and this was read of it. */
 void domain_lose(Domain *d);
 void domain_find(Domain *d, const Reading *r);

@@ -463,6 +463,11 @@ static void server_on_news(
                 s->shall_list_again |= s->is_listing;
                 return;
         }
+        if (kind == NEWS_STAMP) {
+                if (d)
+                        domain_on_stamp(d, at_ns);
+                return;
+        }
         if ((kind != NEWS_STATE && kind != NEWS_PAUSED) || !d) {
                 server_look(s, uuid, true);
                 return;

@@ -1,9 +1,16 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #include "plugins/libvirt/subscription.h"
 #include <errno.h>
+#include <libvirt/libvirt-qemu.h>
 #include <stdatomic.h>
 #include <time.h>
 #include "common/clock-sample.h"
+#include "common/time-util.h"
+
+/* QEMU's own events, which libvirt passes on with their stamps; its own have none. */
+#define STAMPED "^(STOP|RESUME)$"
+/* Of one that is older, a step of the clock may be to blame. */
+#define STAMP_TRUSTED_NS (INT64_C(1000) * NSEC_PER_MSEC)
 
 struct Subscription {
         atomic_uint n_refs;
@@ -40,7 +47,7 @@ static void news_deliver(Letter *l) {
 
 /* what libvirt calls, on its own thread */
 
-static void subscription_tell(Subscription *s, NewsKind kind, virDomainPtr dom) {
+static void subscription_post(Subscription *s, NewsKind kind, virDomainPtr dom, int64_t at_ns) {
         News *n = calloc(1, sizeof(*n));
 
         /* Without memory one more look would not do either. */
@@ -50,12 +57,36 @@ static void subscription_tell(Subscription *s, NewsKind kind, virDomainPtr dom) 
                 .letter = { .deliver = news_deliver, .drop = news_drop },
                 .subscription = subscription_ref(s),
                 .kind = kind,
-                .at_ns = clock_now_ns(CLOCK_MONOTONIC),
+                .at_ns = at_ns,
         };
         list_init(&n->letter.letters);
         if (dom)
                 (void) virDomainGetUUID(dom, n->uuid);
         mailbox_post(s->mailbox, &n->letter);
+}
+
+static void subscription_tell(Subscription *s, NewsKind kind, virDomainPtr dom) {
+        subscription_post(s, kind, dom, clock_now_ns(CLOCK_MONOTONIC));
+}
+
+static void on_stamped(
+                virConnectPtr conn _unused_,
+                virDomainPtr dom,
+                const char *event _unused_,
+                long long seconds,
+                unsigned int microseconds,
+                const char *details _unused_,
+                void *userdata) {
+        ClockSample now;
+        int64_t age_ns;
+
+        if (seconds < 0 || seconds > INT64_MAX / NSEC_PER_SEC - 1 || microseconds >= USEC_PER_SEC)
+                return;
+        clock_sample_take(&now);
+        age_ns = now.realtime_ns - seconds * NSEC_PER_SEC - microseconds * NSEC_PER_USEC;
+        if (age_ns < 0 || age_ns > STAMP_TRUSTED_NS)
+                return;
+        subscription_post(userdata, NEWS_STAMP, dom, now.boottime_ns - age_ns);
 }
 
 static int on_lifecycle(
@@ -123,6 +154,7 @@ static const struct {
 /* What libvirt calls them; -1: a driver that does not have an event has nothing to tell of it. */
 typedef struct Opened {
         int ids[ARRAY_LEN(subscribed)];
+        int stamps;            /* the same of on_stamped() */
         Subscription *closing; /* is on_close()'s; a driver that never calls it would not give it back */
 } Opened;
 
@@ -146,6 +178,16 @@ void *subscription_open(Subscription *s, virConnectPtr conn) {
                         return NULL;
                 }
         }
+        o->stamps = virConnectDomainQemuMonitorEventRegister(
+                        conn,
+                        NULL,
+                        STAMPED,
+                        on_stamped,
+                        subscription_ref(s),
+                        on_free,
+                        VIR_CONNECT_DOMAIN_QEMU_MONITOR_EVENT_REGISTER_REGEX);
+        if (o->stamps < 0)
+                (void) subscription_unref(s);
         o->closing = subscription_ref(s);
         (void) virConnectRegisterCloseCallback(conn, on_close, o->closing, NULL);
         return o;
@@ -157,6 +199,8 @@ void subscription_close(virConnectPtr conn, void *opened) {
         for (size_t i = 0; i < ARRAY_LEN(subscribed); i++)
                 if (o->ids[i] >= 0)
                         (void) virConnectDomainEventDeregisterAny(conn, o->ids[i]);
+        if (o->stamps >= 0)
+                (void) virConnectDomainQemuMonitorEventDeregister(conn, o->stamps);
         (void) virConnectUnregisterCloseCallback(conn, on_close);
         (void) subscription_unref(o->closing);
         free(o);

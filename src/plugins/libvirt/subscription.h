@@ -21,10 +21,11 @@ typedef enum NewsKind {
         NEWS_PAUSED,     /* the same, for its vCPUs have been stopped */
         NEWS_RUN,        /* it may be there, or be gone */
         NEWS_DEFINITION, /* its agent, its devices or its metadata may be others */
+        NEWS_STAMP,      /* its vCPUs were stopped or run, by QEMU's own clock */
         NEWS_CLOSED,     /* the connection is over; of no domain */
 } NewsKind;
 
-/* @at_ns is of CLOCK_MONOTONIC. */
+/* @at_ns is of CLOCK_MONOTONIC; of a stamp, of CLOCK_BOOTTIME. */
 typedef void (*SubscriptionFn)(
                 void *userdata, NewsKind kind, const unsigned char *uuid, int64_t at_ns);
 

@@ -128,11 +128,12 @@ static int64_t event_realtime_ns(JsonObject *event) {
 
 int64_t run_state_stamp(JsonObject *event) {
         int64_t realtime_ns = event_realtime_ns(event);
-        int64_t now_realtime_ns = clock_now_ns(CLOCK_REALTIME);
-        int64_t now_boottime_ns = clock_now_ns(CLOCK_BOOTTIME);
-        int64_t age_ns = now_realtime_ns - realtime_ns;
+        ClockSample now;
+        int64_t age_ns;
 
+        clock_sample_take(&now);
+        age_ns = now.realtime_ns - realtime_ns;
         if (realtime_ns < 0 || age_ns < 0 || age_ns > STAMP_TRUSTED_NS)
-                return now_boottime_ns;
-        return now_boottime_ns - age_ns;
+                return now.boottime_ns;
+        return now.boottime_ns - age_ns;
 }

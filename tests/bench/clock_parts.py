@@ -34,6 +34,8 @@ TIGHT_NS = 60000
 READINGS = 150
 PAUSE_SECONDS = 0.4
 FOLLOWED_SECONDS = 0.4
+# One that is not right by then.
+FOLLOWED_MAX_SECONDS = 3
 # Whose user QEMU is.
 OWNER = "libvirt-qemu"
 CONFIG = """[Manager]
@@ -145,8 +147,8 @@ class Clock(Part):
         """Follows the clock for a while. Returns by when it was certainly right, in ns after the guest ran; None: it
         was not, or not in that time."""
         right = None
-        end = time.monotonic() + FOLLOWED_SECONDS
-        while time.monotonic() < end:
+        began = time.monotonic()
+        while time.monotonic() < began + (FOLLOWED_MAX_SECONDS if right is None else FOLLOWED_SECONDS):
             now = self.domain.clocks()
             off, doubt = abs(now["realtime"] - now["host_realtime"] - was_ns), now["uncertainty"]
             if off > RIGHT_NS + doubt:
@@ -226,7 +228,7 @@ class Seen:
             if i < 0:
                 continue
             self.add(off_ns - was_ns, doubt + was_doubt)
-            self.rights.append(FOLLOWED_SECONDS * 1e9 if right is None else right)
+            self.rights.append(FOLLOWED_MAX_SECONDS * 1e9 if right is None else right)
             self.n_never += right is None
 
 

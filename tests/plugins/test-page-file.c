@@ -118,7 +118,7 @@ static void read_record(Reader *r) {
         want = record_of(n);
         r->n_torn += memcmp(&got, &want, sizeof(got)) != 0;
         r->n_back += n < r->last_record;
-        r->n_records += n != r->last_record;
+        (void) __atomic_fetch_add(&r->n_records, n != r->last_record, __ATOMIC_RELAXED);
         r->last_record = n;
 }
 
@@ -134,7 +134,7 @@ static void read_clock(Reader *r) {
         want = clock_of(n);
         r->n_torn += memcmp(&got, &want, sizeof(got)) != 0;
         r->n_back += n < r->last_clock;
-        r->n_clocks += n != r->last_clock;
+        (void) __atomic_fetch_add(&r->n_clocks, n != r->last_clock, __ATOMIC_RELAXED);
         r->last_clock = n;
 }
 
@@ -185,7 +185,10 @@ START_TEST(test_reader_on_another_core_never_sees_two_mixed) {
 
         write_both(n);
         ck_assert_int_eq(pthread_create(&thread, NULL, read_for_ever, &reader), 0);
-        while (n < n_rewrites && clock_now_ns(CLOCK_MONOTONIC) < until)
+        /* and until they did run beside each other */
+        while ((n < n_rewrites || __atomic_load_n(&reader.n_records, __ATOMIC_RELAXED) <= 100 ||
+                __atomic_load_n(&reader.n_clocks, __ATOMIC_RELAXED) <= 100) &&
+               clock_now_ns(CLOCK_MONOTONIC) < until)
                 write_both(++n);
         __atomic_store_n(&reader.is_over, true, __ATOMIC_RELEASE);
         ck_assert_int_eq(pthread_join(thread, NULL), 0);
@@ -195,10 +198,9 @@ START_TEST(test_reader_on_another_core_never_sees_two_mixed) {
                (unsigned long long) reader.n_clocks,
                (unsigned long long) reader.n_not_whole);
 
-        ck_assert_uint_eq(n, n_rewrites);
+        ck_assert_uint_ge(n, n_rewrites);
         ck_assert_uint_eq(reader.n_torn, 0);
         ck_assert_uint_eq(reader.n_back, 0);
-        /* They did run beside each other. */
         ck_assert_uint_gt(reader.n_records, 100);
         ck_assert_uint_gt(reader.n_clocks, 100);
         ck_assert_int_eq(munmap((void *) (uintptr_t) reader.map, PAGE_SIZE_BYTES), 0);

@@ -109,6 +109,10 @@ static bool vm_set(FakeVm *vm, char *word) {
                 (void) snprintf(vm->mode, sizeof(vm->mode), "%s", value);
                 return true;
         }
+        if (str_equal(word, "process")) {
+                (void) snprintf(vm->process, sizeof(vm->process), "%s", value);
+                return true;
+        }
         ms = strtoll(value, NULL, 10);
         if (str_equal(word, "latency"))
                 vm->latency_usec = (uint64_t) ms * USEC_PER_MSEC;

@@ -694,7 +694,7 @@ bool fake_vm_guest_wake(FakeVm *vm) {
 
 /* coming and going */
 
-static struct suspendd_machine_info vm_info(FakeVm *vm, char run[static 16]) {
+static struct suspendd_machine_info vm_info(FakeVm *vm, char run[static FAKE_RUN_MAX]) {
         struct suspendd_machine_info info = {
                 .size = sizeof(info),
                 .name = vm->name,
@@ -705,7 +705,10 @@ static struct suspendd_machine_info vm_info(FakeVm *vm, char run[static 16]) {
                 .mode_source = *vm->mode ? "the fake's definition" : NULL,
         };
 
-        (void) snprintf(run, 16, "%u", vm->run);
+        if (*vm->process)
+                (void) snprintf(run, FAKE_RUN_MAX, "%s", vm->process);
+        else
+                (void) snprintf(run, FAKE_RUN_MAX, "%u", vm->run);
         for (size_t i = 0; i < SUSPENDD_ACT_MAX; i++)
                 info.why_not[i] = vm->why_not[i];
         return info;
@@ -714,7 +717,7 @@ static struct suspendd_machine_info vm_info(FakeVm *vm, char run[static 16]) {
 static void vm_announce(FakeVm *vm) {
         const struct suspendd_host *host = vm->world->host;
         struct suspendd_machine_info info;
-        char run[16];
+        char run[FAKE_RUN_MAX];
 
         if (!host || !vm->is_here)
                 return;
@@ -728,7 +731,7 @@ static void vm_announce(FakeVm *vm) {
 
 void fake_vm_change(FakeVm *vm) {
         struct suspendd_machine_info info;
-        char run[16];
+        char run[FAKE_RUN_MAX];
 
         if (!vm->machine)
                 return;

@@ -23,6 +23,7 @@
 #include "common/macro.h"
 #include "plugins/plugin-api.h"
 
+#define FAKE_RUN_MAX 48
 #define FAKE_QUEUE_MAX 32
 
 /* What the plugin is called; as another's name, it stands in for that one. */
@@ -102,8 +103,9 @@ struct FakeVm {
         /* how it behaves */
         FakeAnswer answers[SUSPENDD_ACT_MAX];
         const char *why_not[SUSPENDD_ACT_MAX];
-        char mode[16];    /* what its own definition says; empty: nothing */
-        FakeAnswer store; /* to having it written: NOW, LATER, NEVER, ERROR, REFUSE */
+        char mode[16];              /* what its own definition says; empty: nothing */
+        char process[FAKE_RUN_MAX]; /* its VMM, "PID.STARTTIME"; empty: of none */
+        FakeAnswer store;           /* to having it written: NOW, LATER, NEVER, ERROR, REFUSE */
         uint64_t latency_usec, late_usec;
         bool is_stacking; /* a pause goes on top of a suspend (QEMU >= 9) */
         bool is_shy;      /* announced without a run state: fake_vm_tell() tells it */

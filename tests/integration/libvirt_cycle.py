@@ -162,7 +162,6 @@ class Cycle(LibvirtCase):
         vm = self.domain("meddled")
         number = self.hold()
         vm.resume()
-        self.suspendd.wait_machine("meddled", run_state="running")
         vm.suspend()  # and paused again: that is no longer our pause
         self.host.wake()
         self.suspendd.wait_record(number)

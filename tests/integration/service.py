@@ -126,6 +126,7 @@ class Clocks(SuspenddCase):
         self.suspendd.wait_machine("guest", 10, at_sleep="pause", run_state="running")
         wait_for(lambda: "get-time" not in str(self.suspendd.machine("guest")["lacks"]), 10, "agent", interval=0.05)
         self.guest.set_clock_error(error_ns)
+        self.before = self.guest.clock_error()[0]  # on a busy machine not that error to the millisecond
         record = of(self.suspendd.suspend(), "guest")
         return record, self.guest.clock_error()[0]
 
@@ -137,7 +138,7 @@ class Clocks(SuspenddCase):
     def test_relative_keeps_what_it_was_ahead(self):
         record, error = self.cycle("TimeSync=relative\n", 90000 * MS)
         self.assertEqual(record["time"]["verdict"], "set")
-        self.assertLess(abs(error - 90000 * MS), 10 * MS)
+        self.assertLess(abs(error - self.before), 10 * MS)
 
     def test_off_is_left_behind_by_the_stop(self):
         record, error = self.cycle("TimeSync=off\n", 0)

@@ -28,44 +28,6 @@ static void destroy(void *instance) {
         store_free(instance);
 }
 
-static int load(void *instance, const struct suspendd_setting *settings, size_t n_settings) {
-        return store_load(instance, settings, n_settings);
-}
-
-static int drift(void *instance, const struct suspendd_drift *d) {
-        return store_drift(instance, d);
-}
-
-static const char *page_name(void *instance, const char *name, const char *uuid) {
-        return store_page_name(instance, name, uuid);
-}
-
-static int answer(void *instance, const char *name, const char *uuid, struct suspendd_answer *ret) {
-        return store_answer(instance, name, uuid, ret);
-}
-
-static int page_create(
-                void *instance,
-                const char *name,
-                const char *owner,
-                unsigned vectors,
-                int notifies,
-                const char **ret_why) {
-        return store_create(instance, name, owner, vectors, notifies, ret_why);
-}
-
-static int page_remove(void *instance, const char *name, int force, const char **ret_why) {
-        return store_remove(instance, name, force, ret_why);
-}
-
-static char *page_list(void *instance) {
-        return store_list(instance);
-}
-
-static void restore_fd(void *instance, const char *name, int fd) {
-        store_restore_fd(instance, name, fd);
-}
-
 static int look(Store *s, const char *name) {
         struct suspendd_drift d = {
                 .size = sizeof(d),
@@ -127,13 +89,13 @@ _public_ const struct suspendd_plugin suspendd_plugin = {
         .description = "Pages that are published by hint",
         .create = create,
         .destroy = destroy,
-        .load = load,
-        .drift = drift,
-        .page_name = page_name,
-        .answer = answer,
-        .page_create = page_create,
-        .page_remove = page_remove,
-        .page_list = page_list,
-        .restore_fd = restore_fd,
+        .load = store_load,
+        .drift = store_drift,
+        .page_name = store_page_name,
+        .answer = store_answer,
+        .page_create = store_create,
+        .page_remove = store_remove,
+        .page_list = store_list,
+        .restore_fd = store_restore_fd,
         .notify = notify,
 };

@@ -16,7 +16,6 @@
 #include "plugins/plugin-api.h"
 
 #define KEEPER_NAME_MAX 100
-#define KEEPER_VECTORS_MAX 16
 
 typedef struct Keeper Keeper;
 
@@ -32,7 +31,7 @@ typedef struct KeeperPlace {
 
 typedef struct KeeperOptions {
         uid_t owner;      /* the user that the VMM runs as */
-        unsigned vectors; /* of its doorbell, KEEPER_VECTORS_MAX at most; 0: it has none */
+        unsigned vectors; /* of its doorbell, PEER_VECTORS_MAX at most; 0: it has none */
         bool notifies;    /* see vmclock.h */
 } KeeperOptions;
 

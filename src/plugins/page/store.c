@@ -118,7 +118,8 @@ Store *store_free(Store *s) {
         return NULL;
 }
 
-void store_restore_fd(Store *s, const char *name, int fd) {
+void store_restore_fd(void *instance, const char *name, int fd) {
+        Store *s = instance;
         if (doorbells_restore(s->place.doorbells, name, fd))
                 return;
         s->host->drop_fd(s->host, name);
@@ -282,7 +283,7 @@ static int check_new(
         if (!keeper_name_is_valid(name) || is_socket_name(name))
                 *ret_why = "a page's name is 1 to 100 letters, digits, _, . and -, with no . first "
                            "and no .sock last";
-        else if (options->vectors > KEEPER_VECTORS_MAX)
+        else if (options->vectors > PEER_VECTORS_MAX)
                 *ret_why = "a doorbell has 16 vectors at most";
         else if (store_find(s, name))
                 return -EEXIST;
@@ -393,7 +394,8 @@ static void store_load_setting(Store *s, const struct suspendd_setting *setting)
                     why ?: strerrordesc_np(-r));
 }
 
-int store_load(Store *s, const struct suspendd_setting *settings, size_t n_settings) {
+int store_load(void *instance, const struct suspendd_setting *settings, size_t n_settings) {
+        Store *s = instance;
         int r;
 
         if (!s->is_open) {
@@ -417,7 +419,8 @@ int store_load(Store *s, const struct suspendd_setting *settings, size_t n_setti
 
 /* use */
 
-int store_drift(Store *s, const struct suspendd_drift *drift) {
+int store_drift(void *instance, const struct suspendd_drift *drift) {
+        Store *s = instance;
         Keeper *k = store_find_machine(s, drift->name, drift->uuid);
         int r;
 
@@ -428,25 +431,28 @@ int store_drift(Store *s, const struct suspendd_drift *drift) {
         return r;
 }
 
-const char *store_page_name(Store *s, const char *name, const char *uuid) {
+const char *store_page_name(void *instance, const char *name, const char *uuid) {
+        Store *s = instance;
         const Keeper *k = store_find_machine(s, name, uuid);
 
         return k ? keeper_name(k) : NULL;
 }
 
-int store_answer(Store *s, const char *name, const char *uuid, struct suspendd_answer *ret) {
+int store_answer(void *instance, const char *name, const char *uuid, struct suspendd_answer *ret) {
+        Store *s = instance;
         Keeper *k = store_find_machine(s, name, uuid);
 
         return k ? keeper_answer(k, ret) : 0;
 }
 
 int store_create(
-                Store *s,
+                void *instance,
                 const char *name,
                 const char *owner,
                 unsigned vectors,
                 int notifies,
                 const char **ret_why) {
+        Store *s = instance;
         KeeperOptions options = { .vectors = vectors, .notifies = notifies };
         int r;
 
@@ -454,7 +460,8 @@ int store_create(
         return r < 0 ? r : store_make(s, name, &options, ret_why);
 }
 
-int store_remove(Store *s, const char *name, int force, const char **ret_why) {
+int store_remove(void *instance, const char *name, int force, const char **ret_why) {
+        Store *s = instance;
         Keeper *k = store_find(s, name);
 
         if (!k)
@@ -472,7 +479,8 @@ int store_remove(Store *s, const char *name, int force, const char **ret_why) {
         return 0;
 }
 
-char *store_list(Store *s) {
+char *store_list(void *instance) {
+        Store *s = instance;
         _cleanup_json_ JsonObject *array = json_object_new_array();
         const char *text;
 

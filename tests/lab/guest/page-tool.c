@@ -14,8 +14,6 @@
  *   page-tool check PAGE STEPS SECONDS
  *       reads while the host writes with host_stepped_ns counting up to STEPS; in each record the clocks follow
  *       from that number, so a torn one shows. DEVICE's own read() is checked as well where it has one
- *   page-tool ptp DEVICE
- *       the clock of /dev/ptpN less CLOCK_REALTIME, in ns
  *
  * PAGE is /dev/vmclock0, a resource2 of sysfs, or a file.
  */
@@ -269,30 +267,15 @@ static int check(char **arguments) {
         return EXIT_SUCCESS;
 }
 
-static int ptp(char **arguments) {
-        int fd = open(arguments[0], O_RDWR | O_CLOEXEC);
-        struct timespec ts;
-        int64_t before_ns = now_ns(CLOCK_REALTIME), after_ns;
-
-        /* FD_TO_CLOCKID, as the kernel's testptp has it */
-        if (fd < 0 || clock_gettime(~(clockid_t) fd << 3 | 3, &ts) < 0) {
-                printf("error %s\n", strerror(errno));
-                return EXIT_FAILURE;
-        }
-        after_ns = now_ns(CLOCK_REALTIME);
-        printf("%lld\n",
-               (long long) (ts.tv_sec * 1000000000LL + ts.tv_nsec - before_ns -
-                            (after_ns - before_ns) / 2));
-        return EXIT_SUCCESS;
-}
-
 static const struct {
         const char *name;
         int n_arguments;
         int (*run)(char **arguments);
 } commands[] = {
-        { "show", 1, show },   { "spin", 2, spin }, { "watch", 2, watch },
-        { "check", 3, check }, { "ptp", 1, ptp },
+        { "show", 1, show },
+        { "spin", 2, spin },
+        { "watch", 2, watch },
+        { "check", 3, check },
 };
 
 int main(int argc, char **argv) {

@@ -114,37 +114,39 @@ bool fake_peer_is_closed(FakePeer *p) {
 
 /* QEMU */
 
-/* Awaits the command. Returns: its id. */
-static uint64_t fake_peer_await_command(FakePeer *p, const char *execute) {
-        const char *line, *id;
+/* Awaits the command. Returns: its id as a member of the answer, or nothing. */
+static const char *fake_peer_await_command(FakePeer *p, const char *execute, char id[static 64]) {
+        const char *at;
         char text[128];
 
         (void) snprintf(text, sizeof(text), "\"execute\":\"%s\"", execute);
-        line = fake_peer_await(p, text);
-        id = strstr(line, "\"id\":");
-        ck_assert_ptr_nonnull(id);
-        return strtoull(id + strlen("\"id\":"), NULL, 10);
+        at = strstr(fake_peer_await(p, text), "\"id\":");
+        if (at)
+                (void) snprintf(id,
+                                64,
+                                ", \"id\": %" PRIu64,
+                                (uint64_t) strtoull(at + strlen("\"id\":"), NULL, 10));
+        return at ? id : "";
 }
 
 void fake_peer_answer(FakePeer *p, const char *execute, const char *value) {
-        char text[FAKE_LINE_MAX];
-        uint64_t id = fake_peer_await_command(p, execute);
+        char text[FAKE_LINE_MAX], id[64];
+        const char *member = fake_peer_await_command(p, execute, id);
 
-        (void) snprintf(text, sizeof(text), "{\"return\": %s, \"id\": %" PRIu64 "}\r\n", value, id);
+        (void) snprintf(text, sizeof(text), "{\"return\": %s%s}\r\n", value, member);
         fake_peer_say(p, text);
 }
 
 void fake_peer_refuse(FakePeer *p, const char *execute, const char *class, const char *why) {
-        char text[FAKE_LINE_MAX];
-        uint64_t id = fake_peer_await_command(p, execute);
+        char text[FAKE_LINE_MAX], id[64];
+        const char *member = fake_peer_await_command(p, execute, id);
 
         (void) snprintf(text,
                         sizeof(text),
-                        "{\"id\": %" PRIu64
-                        ", \"error\": {\"class\": \"%s\", \"desc\": \"%s\"}}\r\n",
-                        id,
+                        "{\"error\": {\"class\": \"%s\", \"desc\": \"%s\"}%s}\r\n",
                         class,
-                        why);
+                        why,
+                        member);
         fake_peer_say(p, text);
 }
 

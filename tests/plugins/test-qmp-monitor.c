@@ -106,15 +106,36 @@ START_TEST(test_nothing_is_said_before_the_greeting) {
 }
 END_TEST
 
-START_TEST(test_answers_are_matched_by_id) {
-        make_ready();
-        ck_assert_int_eq(send_command("stop", 1), 0);
+START_TEST(test_what_others_had_under_way_is_not_ours) {
+        fake_peer_say(&peer, "{\"QMP\": {}}\n");
+        fake_peer_say(&peer, "{\"return\": {}}\n{\"error\": {\"class\": \"GenericError\"}}\n");
         fake_peer_say(&peer, "{\"return\": {}, \"id\": \"theirs\"}\r\n");
         fake_peer_say(&peer, "{\"return\": {}, \"id\": 4711}\n");
-        fake_peer_say(&peer, "{\"return\": {}}\n{\"error\": {\"class\": \"GenericError\"}}\n[]");
         fake_host_spend(&fake, 20 * USEC_PER_MSEC);
-        ck_assert_str_eq(answers, "");
+        ck_assert(!is_ready);
+        fake_peer_answer(&peer, "qmp_capabilities", "{}");
+        FAKE_HOST_WAIT(&fake, is_ready);
         ck_assert_uint_eq(n_ends, 0);
+}
+END_TEST
+
+START_TEST(test_answers_come_in_order) {
+        make_ready();
+        fake_peer_say(&peer, "{\"return\": {}}\n"); /* to nothing */
+        fake_host_spend(&fake, 20 * USEC_PER_MSEC);
+        ck_assert_int_eq(send_command("stop", 1), 0);
+        ck_assert_int_eq(send_command("cont", 2), 0);
+        fake_peer_say(&peer, "{\"return\": {}}\n{\"error\": {\"class\": \"GenericError\"}}\n");
+        FAKE_HOST_WAIT(&fake, strstr(answers, "2:"));
+        ck_assert_str_eq(answers, "1:ok 2:error:- ");
+}
+END_TEST
+
+/* Each byte costs QEMU a round of its main loop. */
+START_TEST(test_no_byte_is_written_that_is_not_needed) {
+        make_ready();
+        ck_assert_int_eq(send_command("stop", 1), 0);
+        ck_assert_str_eq(fake_peer_await(&peer, "stop"), "{\"execute\":\"stop\"}");
 }
 END_TEST
 
@@ -161,7 +182,7 @@ START_TEST(test_what_waits_can_be_called_back) {
 END_TEST
 
 START_TEST(test_events_come_through_wherever_they_stand) {
-        static const char text[] = "{\"event\": \"STOP\"}\r\n{\"return\": {}, \"id\": 2}\r\n"
+        static const char text[] = "{\"event\": \"STOP\"}\r\n{\"return\": {}}\r\n"
                                    "{\"event\": \"RESUME\"}\n{\"event\": \"ODD\", \"data\": 1}\n";
 
         make_ready();
@@ -339,7 +360,9 @@ int main(void) {
         tcase_add_checked_fixture(c, set_up, tear_down);
         tcase_set_timeout(c, 60);
         tcase_add_test(c, test_nothing_is_said_before_the_greeting);
-        tcase_add_test(c, test_answers_are_matched_by_id);
+        tcase_add_test(c, test_what_others_had_under_way_is_not_ours);
+        tcase_add_test(c, test_answers_come_in_order);
+        tcase_add_test(c, test_no_byte_is_written_that_is_not_needed);
         tcase_add_test(c, test_errors_come_in_qemus_words);
         tcase_add_test(c, test_two_commands_are_under_way_and_the_rest_waits);
         tcase_add_test(c, test_what_waits_can_be_called_back);

@@ -2,6 +2,8 @@
 #include "plugins/qmp/monitor.h"
 #include <errno.h>
 #include <inttypes.h>
+#include <time.h>
+#include "common/time-util.h"
 #include "plugins/qmp/channel.h"
 
 #define TEXT_MAX 256
@@ -24,24 +26,30 @@ struct Monitor {
         Channel *channel;
         MonitorState state;
         JsonObject *greeting;
+        int64_t id; /* of this connection's first command; of no other connection's */
 
-        /* a ring: first what is under way, then what waits; ids count up along it */
+        /* a ring: first what is under way, then what waits */
         MonitorCommand commands[MONITOR_COMMANDS_MAX];
-        uint64_t first_id;
-        unsigned n_commands, n_in_flight;
+        unsigned first, n_commands, n_in_flight;
 };
 
 static MonitorCommand *monitor_command(Monitor *m, unsigned i) {
-        return &m->commands[(m->first_id + i) % MONITOR_COMMANDS_MAX];
+        return &m->commands[(m->first + i) % MONITOR_COMMANDS_MAX];
 }
 
-static int monitor_write(Monitor *m, const MonitorCommand *c, uint64_t id) {
-        char text[TEXT_MAX];
+/*
+ * QEMU reads a monitor byte by byte, each by a round of its main loop: about 2 µs a byte, while a
+ * hundred machines are waiting for the CPU. So nothing is written that is not needed.
+ */
+static int monitor_write(Monitor *m, const MonitorCommand *c) {
+        char text[TEXT_MAX], id[32] = "";
         int n;
 
+        if (m->state < MONITOR_READY)
+                (void) snprintf(id, sizeof(id), ",\"id\":%" PRIi64, m->id);
         n = snprintf(text,
                      sizeof(text),
-                     "{\"execute\":\"%s\",\"id\":%" PRIu64 "%s%s}\n",
+                     "{\"execute\":\"%s\"%s%s%s}\n",
                      c->execute,
                      id,
                      c->arguments ? ",\"arguments\":" : "",
@@ -56,7 +64,7 @@ static int monitor_write_more(Monitor *m) {
                 unsigned i = m->n_in_flight;
                 int r;
 
-                r = monitor_write(m, monitor_command(m, i), m->first_id + i);
+                r = monitor_write(m, monitor_command(m, i));
                 if (r < 0)
                         return r;
                 m->n_in_flight++;
@@ -142,23 +150,31 @@ static int monitor_error(JsonObject *error, const char **ret_why) {
         return -EIO;
 }
 
-/* QEMU answers in the order of the commands; an id that is not the first one's is not ours. */
+/*
+ * QEMU answers in the order of the commands. What an earlier client of the monitor had under way is
+ * answered to us, before our first command: that one has an id to be known by.
+ */
+static bool monitor_is_for_us(Monitor *m, JsonObject *message) {
+        int64_t id;
+
+        return m->state == MONITOR_READY ||
+               (json_get_int64(message, "id", &id) >= 0 && id == m->id);
+}
+
 static void monitor_on_reply(Monitor *m, JsonObject *message) {
         JsonObject *value = NULL, *failure;
         const char *why = NULL;
         MonitorCommand c;
-        int64_t id;
         int error = 0;
 
-        if (m->n_in_flight == 0 || json_get_int64(message, "id", &id) < 0 ||
-            (uint64_t) id != m->first_id)
+        if (m->n_in_flight == 0 || !monitor_is_for_us(m, message))
                 return;
         if (json_get_object(message, "error", &failure) >= 0)
                 error = monitor_error(failure, &why);
         else if (!json_object_object_get_ex(message, "return", &value))
                 return;
         c = *monitor_command(m, 0);
-        m->first_id++;
+        m->first = (m->first + 1) % MONITOR_COMMANDS_MAX;
         m->n_commands--;
         m->n_in_flight--;
         (void) monitor_write_more(m); /* of an error the reading side learns as well */
@@ -202,13 +218,21 @@ static const ChannelOps monitor_channel_ops = {
         .on_end = monitor_on_end,
 };
 
+/* None that was there since the host has booted. */
+static int64_t monitor_fresh_id(void) {
+        struct timespec t = {};
+
+        (void) clock_gettime(CLOCK_MONOTONIC, &t);
+        return t.tv_sec * NSEC_PER_SEC + t.tv_nsec;
+}
+
 int monitor_new(sd_event *event, int fd, const MonitorOps *ops, void *userdata, Monitor **ret) {
         _cleanup_(monitor_freep) Monitor *m = calloc(1, sizeof(*m));
         int r;
 
         if (!m)
                 return -ENOMEM;
-        *m = (Monitor){ .ops = ops, .userdata = userdata, .first_id = 1 };
+        *m = (Monitor){ .ops = ops, .userdata = userdata, .id = monitor_fresh_id() };
         r = channel_new(event, fd, &monitor_channel_ops, m, &m->channel);
         if (r < 0)
                 return r;

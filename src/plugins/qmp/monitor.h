@@ -4,7 +4,7 @@
 /*
  * QMP Monitor
  *
- * One connection to QEMU's monitor: greeting, capabilities, commands with answers matched by id, and
+ * One connection to QEMU's monitor: greeting, capabilities, commands with answers in their order, and
  * events. QEMU stops reading a client that has more than eight commands under way, so at most two
  * are; the rest wait here. A monitor serves one client at a time and takes the next one's connection
  * without a word: until the greeting comes, somebody else holds it.

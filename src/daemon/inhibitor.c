@@ -204,7 +204,6 @@ int inhibitor_new(
                 void *userdata,
                 Inhibitor **ret) {
         _cleanup_(inhibitor_freep) Inhibitor *i = NULL;
-        int r;
 
         i = malloc(sizeof(*i));
         if (!i)
@@ -219,9 +218,6 @@ int inhibitor_new(
         i->mode = strdup(mode);
         if (!i->mode)
                 return -ENOMEM;
-        r = login1_match_owner(bus, on_owner_changed, i, &i->match_owner);
-        if (r < 0)
-                return r;
 
         *ret = TAKE_PTR(i);
         return 0;
@@ -242,10 +238,17 @@ Inhibitor *inhibitor_free(Inhibitor *i) {
 /* the lock */
 
 int inhibitor_take(Inhibitor *i, const char *why) {
+        int r;
+
         if (i->why)
                 return -EALREADY;
         if (sd_bus_is_open(i->bus) <= 0)
                 return -ENOTCONN;
+        if (!i->match_owner) {
+                r = login1_match_owner(i->bus, on_owner_changed, i, &i->match_owner);
+                if (r < 0)
+                        return r;
+        }
 
         i->why = strdup(why);
         if (!i->why)

@@ -559,9 +559,6 @@ static int manager_start_bus(Manager *m) {
         r = bus_api_new(m, &m->bus_api);
         if (r < 0)
                 return log_error_errno(r, "Cannot offer our objects on the bus");
-        r = sd_bus_request_name(m->bus, BUS_NAME, 0);
-        if (r < 0)
-                return log_error_errno(r, "Cannot own %s", BUS_NAME);
 
         /* First the signal, then the lock, then the question: so nothing falls between. */
         r = login1_new(m->bus, &login1_ops, m, &m->login1);
@@ -570,7 +567,13 @@ static int manager_start_bus(Manager *m) {
         r = inhibitor_new(m->bus, "delay", on_delay_lock, m, &m->delay_lock);
         if (r < 0)
                 return r;
-        return inhibitor_new(m->bus, "block", on_block_lock, m, &m->block_lock);
+        r = inhibitor_new(m->bus, "block", on_block_lock, m, &m->block_lock);
+        if (r < 0)
+                return r;
+
+        /* The one answer that is waited for comes when those to all the above are on their way. */
+        r = sd_bus_request_name(m->bus, BUS_NAME, 0);
+        return r < 0 ? log_error_errno(r, "Cannot own %s", BUS_NAME) : 0;
 }
 
 /* Machines that an earlier life held are met by an engine that knows whether the host sleeps. */

@@ -54,6 +54,10 @@ virConnectPtr __wrap_virConnectOpen(const char *uri);
 int __real_virConnectClose(virConnectPtr conn);
 int __wrap_virConnectClose(virConnectPtr conn);
 const char *__wrap_virConnectGetType(virConnectPtr conn);
+int __real_virConnectListAllDomains(virConnectPtr conn, virDomainPtr **ret, unsigned flags);
+int __wrap_virConnectListAllDomains(virConnectPtr conn, virDomainPtr **ret, unsigned flags);
+virDomainPtr __real_virDomainLookupByUUID(virConnectPtr conn, const unsigned char *uuid);
+virDomainPtr __wrap_virDomainLookupByUUID(virConnectPtr conn, const unsigned char *uuid);
 
 virConnectPtr __wrap_virConnectOpen(const char *uri) {
         virConnectPtr conn;
@@ -75,6 +79,20 @@ int __wrap_virConnectClose(virConnectPtr conn) {
 const char *__wrap_virConnectGetType(virConnectPtr conn) {
         (void) conn;
         return driver;
+}
+
+static atomic_uint n_listed, n_looked_up;
+
+int __wrap_virConnectListAllDomains(virConnectPtr conn, virDomainPtr **ret, unsigned flags) {
+        int n = __real_virConnectListAllDomains(conn, ret, flags);
+
+        atomic_fetch_add(&n_listed, 1);
+        return n;
+}
+
+virDomainPtr __wrap_virDomainLookupByUUID(virConnectPtr conn, const unsigned char *uuid) {
+        atomic_fetch_add(&n_looked_up, 1);
+        return __real_virDomainLookupByUUID(conn, uuid);
 }
 
 static atomic_int n_subscribed;
@@ -533,6 +551,40 @@ START_TEST(test_connections_are_opened_before_they_are_needed) {
 }
 END_TEST
 
+static void find_test(TestCall *c, virConnectPtr conn) {
+        unsigned char uuid[VIR_UUID_BUFLEN];
+        virDomainPtr dom = virDomainLookupByName(conn, "test");
+
+        ck_assert_int_eq(virDomainGetUUID(dom, uuid), 0);
+        (void) virDomainFree(dom);
+        ck_assert_ptr_nonnull(call_domain(&c->call, uuid));
+}
+
+static void submit_find(CallKind kind) {
+        TestCall *c = call_new(kind, false);
+
+        c->body = find_test;
+        (void) submit(c);
+}
+
+START_TEST(test_prepared_connections_know_the_domains) {
+        n_listed = n_looked_up = 0;
+        pool_prepare(pool, CALL_VCPU, 1);
+        FAKE_HOST_WAIT(&fake, n_listed == 1);
+        fake_host_spend(&fake, 50 * USEC_PER_MSEC);
+        submit_find(CALL_VCPU);
+        FAKE_HOST_WAIT(&fake, n_done == 1);
+        ck_assert_uint_eq(n_opened, 1);
+        ck_assert_uint_eq(n_looked_up, 0);
+        /* One that was not prepared asks once. */
+        submit_find(CALL_AGENT);
+        FAKE_HOST_WAIT(&fake, n_done == 2);
+        submit_find(CALL_AGENT);
+        FAKE_HOST_WAIT(&fake, n_done == 3);
+        ck_assert_uint_eq(n_looked_up, 1);
+}
+END_TEST
+
 /* errors */
 
 static void look_up_nobody(TestCall *c, virConnectPtr conn) {
@@ -602,6 +654,7 @@ static void add_tests(TCase *c) {
         tcase_add_test(c, test_hanging_up_lets_nobody_wait_for_what_was_being_opened);
         tcase_add_test(c, test_an_end_lets_nobody_wait_for_what_is_being_opened);
         tcase_add_test(c, test_connections_are_opened_before_they_are_needed);
+        tcase_add_test(c, test_prepared_connections_know_the_domains);
         tcase_add_loop_test(c, test_libvirts_errors_are_told, 0, ARRAY_LEN(failures));
 }
 

@@ -503,20 +503,33 @@ size_t pool_n_orphans(const Pool *p) {
 
 /* opening links before they are needed */
 
-static void nothing_run(Call *c _unused_, virConnectPtr conn _unused_) {
+/* The domains, too, so that a sleep costs no asking for them either. */
+static void prepare_run(Call *c, virConnectPtr conn) {
+        virDomainPtr *domains;
+        int n;
+
+        if (!conn)
+                return;
+        n = virConnectListAllDomains(conn, &domains, VIR_CONNECT_LIST_DOMAINS_ACTIVE);
+        if (n < 0)
+                return;
+        link_forget(c->link);
+        for (int i = 0; i < n; i++)
+                (void) link_keep(c->link, domains[i]);
+        free(domains);
 }
 
-static void nothing_done(Call *c _unused_) {
+static void prepare_done(Call *c _unused_) {
 }
 
-static void nothing_free(Call *c) {
+static void prepare_free(Call *c) {
         free(c);
 }
 
 void pool_prepare(Pool *p, CallKind kind, size_t n) {
-        static const CallOps nothing_ops = { .run = nothing_run,
-                                             .done = nothing_done,
-                                             .free = nothing_free };
+        static const CallOps prepare_ops = { .run = prepare_run,
+                                             .done = prepare_done,
+                                             .free = prepare_free };
         size_t n_wanted = MIN(n, (size_t) PREPARED_MAX);
         size_t n_before;
 
@@ -529,7 +542,7 @@ void pool_prepare(Pool *p, CallKind kind, size_t n) {
 
                 if (!c)
                         return;
-                call_init(c, &nothing_ops, kind);
+                call_init(c, &prepare_ops, kind);
                 if (pool_submit(p, c) < 0)
                         free(c);
         }

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 """Guest agents that hang, lie or answer late: real ones, in real guests."""
 
-from lab import LabError, Qemu
+from lab import LabError, Qemu, wait_for
 from _suspendd import Suspendd, SuspenddCase, of, start_host
 
 
@@ -110,7 +110,7 @@ class Late(Agents):
         woken = self.bad.monitor.wait_event("WAKEUP", 5, mark)
         self.assertLess(woken.realtime - struck.realtime, 1)
         self.bad.wait_status("running", 5)
-        self.assertIn("suspended late", self.suspendd.log())
+        wait_for(lambda: "suspended late" in self.suspendd.log(), 5, "the log to tell of it")
         self.suspendd.wait_machine("bad", run_state="running")
 
         # Once it has been undone, a suspend is its guest's own wish again.

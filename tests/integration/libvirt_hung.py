@@ -1,0 +1,75 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""More guest agents hang at once behind a real libvirtd than it has workers."""
+
+from lab import LabError, wait_for
+from lab.domain import Domain, clone_domains
+from _libvirt import MS, LibvirtCase
+from _suspendd import of
+
+N_HUNG = 25
+N_HEALTHY = 3
+
+
+class ManyHanging(LibvirtCase):
+    """More agents hang at once than libvirtd has workers."""
+
+    @classmethod
+    def setUpClass(cls):
+        cls.set_up_host()
+        # 25 guests that suspend themselves at once would be more than a small machine can bear; they are
+        # asked to only when they hang.
+        names = ["healthy%02d" % i for i in range(N_HEALTHY)] + ["hung%02d" % i for i in range(N_HUNG)]
+        clones = clone_domains(cls.libvirt, names)
+        cls.healthy, cls.hung = clones[:N_HEALTHY], clones[N_HEALTHY:]
+        cls.idle = Domain(cls.libvirt, "idle", kind="none").start()
+        cls.events = cls.libvirt.events()
+        cls.addClassCleanup(cls.events.close)
+        cls.suspendd.start()
+        for domain in clones:
+            cls.suspendd.wait_machine(domain.name, timeout=60, at_sleep="suspend")
+
+    def assert_cycle(self, record, healthy_usec):
+        self.assert_in_time(record)
+        self.assertLess(of(record, "idle")["stood_after_usec"], 1000000)
+        for domain in self.healthy:
+            machine = of(record, domain.name)
+            self.assertEqual((machine["stood"], machine["failed"]), ("suspended", False), machine)
+            self.assertLess(machine["stood_after_usec"], healthy_usec)
+        for domain in self.hung:
+            self.assertEqual(of(record, domain.name)["stood"], "paused")
+        for domain in self.healthy + self.hung + [self.idle]:
+            domain.wait_state("running", timeout=15)
+
+    def test_many_hung_agents_hold_up_nobody(self):
+        self.suspendd.ctl("mode", "hung*", "pause")
+        usual = self.suspendd.suspend()
+        usual_usec = max(of(usual, d.name)["stood_after_usec"] for d in self.healthy)
+        self.assert_cycle(usual, 3000000)
+        self.suspendd.ctl("mode", "hung*", "default")
+        wait_for(lambda: self.suspendd.manager("State") == "idle", 40, "idle")
+
+        for domain in self.hung:
+            domain.stop_agent()
+        mark = self.events.mark()
+        first = self.suspendd.suspend()
+        # The first time a healthy guest may have to wait for one agent's second, if it is not among the first 15.
+        self.assert_cycle(first, usual_usec + 1500000)
+        second = self.suspendd.suspend()
+        self.assert_cycle(second, usual_usec + 200000)
+        self.assertLess(second["released_after_usec"], usual_usec + 1000000)
+
+        for domain in self.hung:
+            domain.cont_agent()
+        with self.assertRaises(LabError):
+            self.events.wait(self.hung[0].name, "lifecycle PMSuspended", 3, mark)
+        for domain in self.hung:
+            self.assertEqual(domain.state()[0], "running")
+        self.suspendd.suspend()
+        for domain in self.hung:
+            self.suspendd.wait_machine(domain.name, timeout=40, at_sleep="suspend")
+        self.suspendd.wait_state("idle", 60)
+        # The answers that were owed have all come.
+        wait_for(lambda: self.suspendd.manager("Troubles") == {}, 40, "no trouble")
+        # None lacks the seconds that it was stopped; closer than that, 28 guests on few cores are not asked.
+        for domain in self.hung + self.healthy:
+            self.assert_clock(domain, 50 * MS)

@@ -26,6 +26,7 @@ static const Field head_fields[] = {
         { "Kind", "kind", FORMAT_TEXT, 0, NULL },
         { "Ended", "ended", FORMAT_STATE, 0, NULL },
         { "Slept", "slept_ns", FORMAT_SPAN_NS, 0, NULL },
+        { "In doubt because", "slept_doubt", FORMAT_TEXT, 0, NULL },
         { "Lock released after", "released_after_usec", FORMAT_SPAN_USEC, 0, NULL },
         { "Over budget", "overdue", FORMAT_YES_NO, FIELD_IF_SET, NULL },
         { "Budget", "budget_usec", FORMAT_SPAN_USEC, 0, NULL },

@@ -15,6 +15,9 @@
 #define SLEPT_MIN_NS (10 * NSEC_PER_MSEC)
 /* How long after a wake a step of the host's clock is its repair after that sleep. */
 #define STEP_WINDOW_USEC (600 * USEC_PER_SEC)
+/* Zones are whole quarters of an hour apart; an RTC has whole seconds, and drifts. */
+#define ZONE_NS (900 * NSEC_PER_SEC)
+#define ZONE_TOLERANCE_NS (2 * NSEC_PER_SEC)
 #define RESTORE_GRACE_USEC (10 * USEC_PER_SEC)
 
 /* small things that the parts share */
@@ -426,6 +429,10 @@ static void cycle_measure(Cycle *c) {
         r->host_slept = r->slept_ns >= SLEPT_MIN_NS ||
                         (r->stats_before.success >= 0 &&
                          r->stats_after.success > r->stats_before.success);
+        /* A sleep of less than an RTC's second, an RTC that stands, or a sleep in which the clocks ran on. */
+        r->slept_doubt = r->host_slept && r->slept_ns < SLEPT_MIN_NS
+                                         ? "the kernel counted the sleep, but no time for it"
+                                         : NULL;
         r->ended = cycle_how_ended(c);
         p->accounted = r->woke;
         p->step_window_usec = cycle_now_usec(c) + STEP_WINDOW_USEC;
@@ -597,6 +604,24 @@ int cycle_rehearse(Cycle *c, uint64_t for_usec) {
         return 0;
 }
 
+static bool is_between_zones(int64_t stepped_ns) {
+        int64_t off_ns = llabs(stepped_ns) % ZONE_NS;
+
+        return llabs(stepped_ns) > ZONE_NS / 2 &&
+               (off_ns <= ZONE_TOLERANCE_NS || off_ns >= ZONE_NS - ZONE_TOLERANCE_NS);
+}
+
+/* The kernel had the length of the sleep from an RTC that somebody, another system perhaps, had set meanwhile. */
+static void cycle_doubt_slept(Cycle *c, int64_t stepped_ns) {
+        if (!c->report.host_slept || !is_between_zones(stepped_ns))
+                return;
+        log_warning("The host's clock was set by %lld s, as if to another time zone: it may have slept "
+                    "for as much longer or shorter",
+                    (long long) (stepped_ns / NSEC_PER_SEC));
+        c->report.slept_doubt = "its clock was set by whole quarters of an hour after it";
+        cycle_amend(c);
+}
+
 void cycle_on_clock_jump(Cycle *c, int64_t stepped_ns) {
         struct CyclePrivate *p = c->private;
         ClockSample now;
@@ -612,6 +637,9 @@ void cycle_on_clock_jump(Cycle *c, int64_t stepped_ns) {
         if (stepped_ns == 0)
                 return;
         is_repair = cycle_now_usec(c) < p->step_window_usec;
+        cycle_enter(c);
+        if (is_repair)
+                cycle_doubt_slept(c, stepped_ns);
 
         /* Clocks that we set after the wake were set to a host clock that has been repaired since. */
         LIST_FOREACH(i, &c->machines) {
@@ -624,6 +652,7 @@ void cycle_on_clock_jump(Cycle *c, int64_t stepped_ns) {
                                                        m->report.time.verdict != CORRECTION_NONE))
                         machine_correct_for(m, CORRECTION_CAUSE_HOST_CLOCK, stepped_ns);
         }
+        cycle_leave(c);
 }
 
 int cycle_sync(Cycle *c, Machine *m) {

@@ -51,6 +51,7 @@ typedef struct CycleReport {
         int64_t slept_ns;
         int64_t stepped_ns; /* of the host's wall clock, from the beginning to the wake */
         bool host_slept;
+        const char *slept_doubt; /* why slept_ns may not be how long it was, in words; NULL: it is */
         SuspendStats stats_before, stats_after;
         const char *ended; /* "woke", "failed", "lost" (logind never said), "shutdown", "stopped", "interrupted" */
         uint64_t finished_after_usec;

@@ -175,6 +175,7 @@ char *cycle_record(const Cycle *c) {
         put_bool(o, "overdue", r->is_overdue);
         put_int(o, "slept_ns", r->slept_ns);
         put_bool(o, "host_slept", r->host_slept);
+        put_string(o, "slept_doubt", r->slept_doubt);
         put_int(o, "host_clock_stepped_ns", r->stepped_ns);
         put(o, "suspend_stats", record_stats(r));
         put_uint(o, "finished_after_usec", r->finished_after_usec);

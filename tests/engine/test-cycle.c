@@ -251,6 +251,59 @@ START_TEST(test_suspend_mode_that_falls_back_has_failed) {
 }
 END_TEST
 
+/* Its disk's error comes with the first of what it does again: a "cont" would try that once more. */
+START_TEST(test_machine_that_fails_as_it_wakes_is_not_run_again) {
+        rig_sleep(&r);
+        rig_pass(&r, MSEC(100));
+        rig_wake(&r, HOUR_USEC);
+        rig_pass(&r, MSEC(20));
+        ck_assert(fake_vm_fail(b));
+        rig_pass(&r, 60 * USEC_PER_SEC);
+        ck_assert_uint_eq(b->n_acts[SUSPENDD_ACT_RESUME], 1);
+        ck_assert_int_eq(fake_vm_state(b), SUSPENDD_STATE_OTHER);
+        sleep_and_wake();
+        ck_assert_uint_eq(b->n_acts[SUSPENDD_ACT_PAUSE], 1);
+        ck_assert_uint_eq(b->n_acts[SUSPENDD_ACT_RESUME], 1);
+}
+END_TEST
+
+START_TEST(test_guest_that_was_suspended_before_is_not_woken) {
+        fake_vm_guest_suspend(a);
+        sleep_and_wake();
+        ck_assert_uint_eq(a->n_acts[SUSPENDD_ACT_WAKE] + a->n_acts[SUSPENDD_ACT_PAUSE], 0);
+        ck_assert_int_eq(fake_vm_state(a), SUSPENDD_STATE_SUSPENDED);
+        ck_assert_str_eq(report(a)->why, "it is suspended already");
+}
+END_TEST
+
+/* By an alarm of its own clock, between the host's wake and its being told. */
+START_TEST(test_guest_that_has_woken_by_itself_is_left_running) {
+        rig_sleep(&r);
+        rig_pass(&r, MSEC(100));
+        rig_jump(&r, HOUR_USEC, 0);
+        fake_vm_guest_wake(a);
+        rig_wake(&r, 0);
+        rig_pass(&r, 60 * USEC_PER_SEC);
+        ck_assert_uint_eq(a->n_acts[SUSPENDD_ACT_WAKE], 0);
+        ck_assert_int_eq(fake_vm_state(a), SUSPENDD_STATE_RUNNING);
+        ck_assert(!report(a)->is_failed);
+}
+END_TEST
+
+/* QEMU refuses a stop amidst a dump, for instance. */
+START_TEST(test_refused_pause_is_told_and_holds_up_nobody) {
+        b->answers[SUSPENDD_ACT_PAUSE] = FAKE_ERROR;
+        rig_sleep(&r);
+        rig_pass(&r, MSEC(100));
+        ck_assert_uint_eq(released_after(), MSEC(20));
+        ck_assert(report(b)->is_failed);
+        ck_assert_str_ne(report(b)->why, "");
+        rig_wake(&r, HOUR_USEC);
+        rig_pass(&r, 60 * USEC_PER_SEC);
+        ck_assert_uint_eq(b->n_acts[SUSPENDD_ACT_RESUME], 0);
+}
+END_TEST
+
 /* distrust and stragglers */
 
 START_TEST(test_broken_word_is_remembered) {
@@ -424,6 +477,159 @@ START_TEST(test_quit_lets_go_by_the_deadline) {
 }
 END_TEST
 
+START_TEST(test_signals_that_come_twice_do_nothing) {
+        rig_sleep(&r);
+        rig_sleep(&r);
+        rig_pass(&r, MSEC(100));
+        rig_sleep(&r);
+        ck_assert_uint_eq(released_after(), MSEC(20));
+        rig_wake(&r, HOUR_USEC);
+        rig_pass(&r, MSEC(100));
+        rig_wake(&r, 0);
+        rig_pass(&r, 60 * USEC_PER_SEC);
+        rig_wake(&r, 0);
+        ck_assert_uint_eq(b->n_acts[SUSPENDD_ACT_PAUSE], 1);
+        ck_assert_uint_eq(b->n_acts[SUSPENDD_ACT_RESUME], 1);
+        ck_assert_uint_eq(r.n_milestones[CYCLE_FINISHED], 1);
+        ck_assert_int_eq(r.finished.slept_ns, 3600 * NSEC_PER_SEC);
+}
+END_TEST
+
+/* One announcement around two sleeps, with a short wake between that nobody announces. */
+START_TEST(test_suspend_then_hibernate_is_one_sleep) {
+        rig_sleep(&r);
+        rig_pass(&r, MSEC(100));
+        for (int i = 0; i < 2; i++) {
+                rig_jump(&r, HOUR_USEC, 0);
+                rig_pass(&r, 3 * USEC_PER_SEC);
+                ck_assert_int_eq(fake_vm_state(a), SUSPENDD_STATE_SUSPENDED);
+                ck_assert_int_eq(fake_vm_state(b), SUSPENDD_STATE_PAUSED);
+        }
+        rig_wake(&r, 0);
+        rig_pass(&r, 60 * USEC_PER_SEC);
+        ck_assert_uint_eq(r.n_milestones[CYCLE_FINISHED], 1);
+        ck_assert_int_eq(r.finished.slept_ns, 2 * 3600 * NSEC_PER_SEC);
+        ck_assert_int_ge(report(b)->stopped_ns, 2 * 3603 * NSEC_PER_SEC);
+}
+END_TEST
+
+/* clocks that cannot be trusted */
+
+static void step_in(CycleState state, int64_t stepped_ns) {
+        ck_assert_int_eq(r.cycle->state, state);
+        rig_jump(&r, 0, stepped_ns);
+}
+
+static const int64_t steps_ns[] = { -3600 * NSEC_PER_SEC, 3600 * NSEC_PER_SEC };
+
+START_TEST(test_step_of_the_clock_moves_no_deadline) {
+        a->answers[SUSPENDD_ACT_SUSPEND] = FAKE_LIE;
+        b->answers[SUSPENDD_ACT_PAUSE] = FAKE_NEVER;
+        rig_sleep(&r);
+        rig_pass(&r, MSEC(100));
+        step_in(CYCLE_PREPARING, steps_ns[_i]);
+        rig_pass(&r, MSEC(2839));
+        ck_assert_uint_eq(a->n_acts[SUSPENDD_ACT_PAUSE], 0);
+        rig_pass(&r, MSEC(1));
+        ck_assert_uint_eq(a->n_acts[SUSPENDD_ACT_PAUSE], 1);
+        rig_pass(&r, 5 * USEC_PER_SEC);
+        ck_assert_uint_eq(released_after(), MSEC(4410));
+}
+END_TEST
+
+/* How long it stood is by the one clock, what its own is set to by the other. */
+START_TEST(test_step_while_machines_stand_is_kept_apart) {
+        b->why_not[SUSPENDD_ACT_GET_TIME] = b->why_not[SUSPENDD_ACT_SET_TIME] = NULL;
+        fake_vm_change(b);
+        rig_sleep(&r);
+        rig_pass(&r, 1 * USEC_PER_SEC);
+        step_in(CYCLE_SLEEPING, steps_ns[_i]);
+        rig_wake(&r, HOUR_USEC);
+        rig_pass(&r, 60 * USEC_PER_SEC);
+        ck_assert_int_eq(r.finished.stepped_ns, steps_ns[_i]);
+        ck_assert_int_eq(r.finished.slept_ns, 3600 * NSEC_PER_SEC);
+        ck_assert_int_eq(report(b)->stopped_ns, 3601 * NSEC_PER_SEC);
+        ck_assert_int_eq(report(b)->time.verdict, CORRECTION_SET);
+        ck_assert_int_le(llabs(fake_vm_clock_offset_ns(b)), 2 * NSEC_PER_MSEC);
+}
+END_TEST
+
+/* The battery of its RTC is empty, or it slept for less than the RTC's second. */
+START_TEST(test_sleep_without_time_is_told_to_be_of_unknown_length) {
+        rig_sleep(&r);
+        rig_pass(&r, MSEC(100));
+        r.stats.success++;
+        rig_wake(&r, 0);
+        rig_pass(&r, 60 * USEC_PER_SEC);
+        ck_assert(r.finished.host_slept);
+        ck_assert_str_eq(r.finished.ended, "woke");
+        ck_assert_ptr_nonnull(strstr(
+                        r.record, "\"slept_doubt\":\"the kernel counted the sleep, but no time"));
+        ck_assert_int_eq(fake_vm_state(b), SUSPENDD_STATE_RUNNING);
+        sleep_and_wake();
+        ck_assert_ptr_nonnull(strstr(r.record, "\"slept_doubt\":null"));
+}
+END_TEST
+
+/* s2idle in which timekeeping went on: a stand is measured all the same. */
+START_TEST(test_sleep_in_which_the_clocks_ran_on_is_as_long_as_the_stand) {
+        rig_sleep(&r);
+        rig_pass(&r, MSEC(100));
+        rig_pass(&r, HOUR_USEC);
+        r.stats.success++;
+        rig_wake(&r, 0);
+        rig_pass(&r, 60 * USEC_PER_SEC);
+        ck_assert(r.finished.host_slept);
+        ck_assert_int_ge(report(b)->stopped_ns, 3600 * NSEC_PER_SEC);
+        ck_assert_ptr_nonnull(r.finished.slept_doubt);
+}
+END_TEST
+
+static const struct {
+        int64_t stepped_ns;
+        bool is_doubted;
+} zones[] = {
+        { -3600 * NSEC_PER_SEC, true },
+        { 3600 * NSEC_PER_SEC + 1900 * NSEC_PER_MSEC, true },
+        { 20700 * NSEC_PER_SEC - 1900 * NSEC_PER_MSEC, true }, /* Nepal */
+        { 900 * NSEC_PER_SEC, true },
+        { 800 * NSEC_PER_MSEC, false },
+        { -1 * NSEC_PER_SEC, false },
+        { 3605 * NSEC_PER_SEC, false },
+        { -450 * NSEC_PER_SEC, false },
+};
+
+START_TEST(test_rtc_of_another_time_zone_is_told) {
+        sleep_and_wake();
+        ck_assert_ptr_nonnull(strstr(r.record, "\"slept_doubt\":null"));
+        step_in(CYCLE_IDLE, zones[_i].stepped_ns);
+        rig_pass(&r, 30 * USEC_PER_SEC);
+        ck_assert_int_eq(!strstr(r.record, "\"slept_doubt\":null"), zones[_i].is_doubted);
+}
+END_TEST
+
+/* Long after it, that is no repair. */
+START_TEST(test_step_long_after_the_sleep_casts_no_doubt) {
+        sleep_and_wake();
+        rig_pass(&r, 700 * USEC_PER_SEC);
+        step_in(CYCLE_IDLE, 3600 * NSEC_PER_SEC);
+        ck_assert_ptr_null(r.cycle->report.slept_doubt);
+}
+END_TEST
+
+START_TEST(test_hibernation_of_a_month_is_a_sleep) {
+        rig_sleep(&r);
+        rig_pass(&r, MSEC(100));
+        rig_wake(&r, 30 * 24 * HOUR_USEC);
+        rig_pass(&r, 60 * USEC_PER_SEC);
+        ck_assert_str_eq(r.finished.ended, "woke");
+        ck_assert_int_eq(r.finished.slept_ns, 30 * 24 * 3600 * NSEC_PER_SEC);
+        ck_assert_int_eq(fake_vm_state(a), SUSPENDD_STATE_RUNNING);
+        ck_assert_int_eq(fake_vm_state(b), SUSPENDD_STATE_RUNNING);
+        ck_assert_int_ge(report(b)->unseen_ns, 30 * 24 * 3600 * NSEC_PER_SEC);
+}
+END_TEST
+
 /* rehearsal */
 
 START_TEST(test_rehearsal_keeps_the_lock_and_ends_by_itself) {
@@ -579,6 +785,10 @@ static void add_others(TCase *t) {
         tcase_add_test(t, test_user_paused_stays_paused);
         tcase_add_test(t, test_resumed_by_another_hand_is_left_running);
         tcase_add_test(t, test_io_error_is_not_touched);
+        tcase_add_test(t, test_machine_that_fails_as_it_wakes_is_not_run_again);
+        tcase_add_test(t, test_guest_that_was_suspended_before_is_not_woken);
+        tcase_add_test(t, test_guest_that_has_woken_by_itself_is_left_running);
+        tcase_add_test(t, test_refused_pause_is_told_and_holds_up_nobody);
         tcase_add_test(t, test_ignored_is_not_asked);
         tcase_add_test(t, test_own_mode_is_followed_and_told);
         tcase_add_test(t, test_word_that_is_no_mode_is_ignored);
@@ -594,6 +804,8 @@ static void add_others(TCase *t) {
 static void add_back(TCase *t) {
         tcase_add_test(t, test_sleep_that_fails_is_told);
         tcase_add_test(t, test_lost_logind_is_told);
+        tcase_add_test(t, test_signals_that_come_twice_do_nothing);
+        tcase_add_test(t, test_suspend_then_hibernate_is_one_sleep);
         tcase_add_test(t, test_second_sleep_turns_round);
         tcase_add_test(t, test_resume_is_asked_until_it_works);
         tcase_add_test(t, test_shutdown_runs_what_is_held);
@@ -609,6 +821,17 @@ static void add_back(TCase *t) {
         tcase_add_test(t, test_record_tells_the_cycle);
 }
 
+static void add_clocks(TCase *t) {
+        tcase_add_loop_test(t, test_step_of_the_clock_moves_no_deadline, 0, ARRAY_LEN(steps_ns));
+        tcase_add_loop_test(
+                        t, test_step_while_machines_stand_is_kept_apart, 0, ARRAY_LEN(steps_ns));
+        tcase_add_test(t, test_sleep_without_time_is_told_to_be_of_unknown_length);
+        tcase_add_test(t, test_sleep_in_which_the_clocks_ran_on_is_as_long_as_the_stand);
+        tcase_add_loop_test(t, test_rtc_of_another_time_zone_is_told, 0, ARRAY_LEN(zones));
+        tcase_add_test(t, test_step_long_after_the_sleep_casts_no_doubt);
+        tcase_add_test(t, test_hibernation_of_a_month_is_a_sleep);
+}
+
 int main(void) {
         Suite *suite = suite_create("cycle");
         SRunner *runner = srunner_create(suite);
@@ -619,6 +842,7 @@ int main(void) {
         add_budget(add_case(suite, "budget"));
         add_others(add_case(suite, "others"));
         add_back(add_case(suite, "back"));
+        add_clocks(add_case(suite, "clocks"));
 
         srunner_run_all(runner, CK_ENV);
         n_failed = srunner_ntests_failed(runner);

@@ -12,7 +12,7 @@ import time
 sys.dont_write_bytecode = True
 TESTS = os.path.dirname(os.path.abspath(__file__))
 sys.path.insert(0, TESTS)
-from runner import python, unit  # noqa: E402
+from runner import faults, python, unit  # noqa: E402
 from runner.results import FAILED, Report, summarize  # noqa: E402
 
 JOBS = min(os.cpu_count() or 1, 4)
@@ -140,7 +140,7 @@ def main():
         if not report.outcomes and not args.only:
             python.skip(report, "no such tests")
         reports.append(report.finish())
-    return summarize(reports)
+    return summarize(reports, *([] if args.only or args.suite else [faults.summary(reports)]))
 
 
 if __name__ == "__main__":

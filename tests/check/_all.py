@@ -2,6 +2,7 @@
 """All checks, the quick ones first."""
 
 import _docs
+import _faults
 import _text
 import _tools
 
@@ -16,6 +17,7 @@ CHECKS = [
     _docs.options,
     _docs.bus_members,
     _docs.messages,
+    _faults.faults,
     _tools.layout,
     _tools.shell,
     _tools.manuals,

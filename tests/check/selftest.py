@@ -9,9 +9,12 @@ import tempfile
 import unittest
 
 import _docs
+import _faults
 import _text
 import _tools
 from _tree import ROOT, Tree, Unavailable
+from runner.faults import IDS, count, rows_of
+from runner.results import FAILED, PASSED, SKIPPED, Report
 
 SPDX = "/* SPDX-License-Identifier: LGPL-2.1-or-later */\n"
 
@@ -112,6 +115,47 @@ class CheckTest(unittest.TestCase):
         self.write("src/daemon/messages.h", '#define SUSPENDD_MESSAGE_WOKE "%s"\n' % ("0f" * 16))
         self.write("src/daemon/a.c", "SUSPENDD_MESSAGE_WOKE\n")
         self.assert_sees(_docs.messages, "man/suspendd.8", ".It Li %s\n" % ("0e" * 16), ".It Li %s\n" % ("0f" * 16))
+
+    def faults_table(self, last):
+        """A table of faults with all rows, the last of which is shown by @last."""
+        shown = {x: "not shown: no reason" for x in IDS}
+        shown[IDS[-1]] = last
+        return "".join("| %s | it fails | goes on | %s |\n" % x for x in shown.items())
+
+    def test_faults(self):
+        self.write("tests/run.py", 'ALL = [\n    ("unit", Suites.unit),\n    ("integration", Suites.integration),\n]\n')
+        self.write("tests/engine/test-cycle.c", "START_TEST(test_a) {\nSTART_TEST(test_b) {\n add(t, test_a);\n")
+        self.write("tests/integration/_base.py", "class Base:\n    def test_base(self):\n        pass\n")
+        self.write("tests/integration/one.py",
+                   "class One(Base):\n    def test_one(self):\n        pass\n    def helper(self):\n        pass\n")
+        for bad, good in (
+                ("`unit:engine-cycle:test_b`", "`unit:engine-cycle:test_a`"),
+                ("`unit:cycle:test_a`", "`unit:engine-cycle:test_a`"),
+                ("`unity:engine-cycle:test_a`", "`unit:engine-cycle:test_a`"),
+                ("`unit:engine-cycle:test_a` `integration:one.One.helper`", "`integration:one.One.test_one`"),
+                ("`integration:two.One.test_one`", "`integration:one.One.test_base`"),
+                ("", "not shown: it takes a sun"),
+                ("not shown: ", "not shown: it takes a sun"),
+                ("as everybody knows", "not shown: it takes a sun")):
+            self.assert_sees(_faults.faults, "tests/faults.md", self.faults_table(bad), self.faults_table(good))
+        whole = self.faults_table("not shown: it takes a sun")
+        lines = whole.splitlines(keepends=True)
+        self.assert_sees(_faults.faults, "tests/faults.md", "".join(lines[1:]), whole)
+        self.assert_sees(_faults.faults, "tests/faults.md", whole + lines[0], whole)
+
+    def test_faults_are_counted(self):
+        rows = rows_of("".join("| L%d | a | b | %s |\n" % x for x in enumerate((
+            "`unit:x:test_a` `integration:m.C.test_b`", "`unit:x:test_c`", "`unit:x:test_d`", "`unit:x:test_e`",
+            "not shown: why"), 1)))
+        units, others = Report("unit"), Report("integration")
+        units.add("x:test_a", SKIPPED)
+        units.add("x:test_c[3]", PASSED)
+        units.add("x:test_d", PASSED)
+        units.add("x:test_d[7]", FAILED)
+        units.add("x:test_e", SKIPPED)
+        others.add("m.C.test_b (n=1)", PASSED)
+        self.assertEqual(count([units, others], rows), "faults: 2 rows tested, 1 not shown, with their reasons, 1 failed, "
+                                                       "1 not this time (tests/faults.md)")
 
     def test_layout(self):
         self.assert_sees(_tools.layout, "src/a.c", "int  a;\n", "int a;\n")

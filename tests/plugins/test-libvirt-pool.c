@@ -8,9 +8,11 @@
 #include <check.h>
 #include <dirent.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <libvirt/virterror.h>
 #include <pthread.h>
 #include <semaphore.h>
+#include <sys/mman.h>
 #include "common/time-util.h"
 #include "fake-host.h"
 #include "plugins/libvirt/event-loop.h"
@@ -449,6 +451,24 @@ START_TEST(test_a_uri_that_cannot_be_opened_is_told_in_words) {
 }
 END_TEST
 
+START_TEST(test_libvirt_prints_nothing) {
+        _cleanup_close_ int told = memfd_create("stderr", MFD_CLOEXEC);
+        int saved = fcntl(STDERR_FILENO, F_DUPFD_CLOEXEC, 3);
+
+        pool_free(pool);
+        FAKE_HOST_WAIT(&fake, n_released == 1);
+        n_released = 0;
+        ck_assert(told >= 0 && saved >= 0 && dup2(told, STDERR_FILENO) >= 0);
+        pool_open_at("no-such-driver:///system", &pool_ops);
+        (void) submit(call_new(CALL_LOOK, false));
+        FAKE_HOST_WAIT(&fake, n_done == 1);
+        ck_assert_int_ge(dup2(saved, STDERR_FILENO), 0);
+        ck_assert_int_eq(close(saved), 0);
+        ck_assert_str_ne(last_why, "");
+        ck_assert_int_eq(lseek(told, 0, SEEK_END), 0);
+}
+END_TEST
+
 START_TEST(test_a_connection_without_events_is_no_use) {
         pool_free(pool);
         FAKE_HOST_WAIT(&fake, n_released == 1);
@@ -649,6 +669,7 @@ static void add_tests(TCase *c) {
                         test_a_uri_that_cannot_be_opened_is_told_in_words,
                         0,
                         ARRAY_LEN(bad_uris));
+        tcase_add_test(c, test_libvirt_prints_nothing);
         tcase_add_test(c, test_a_connection_without_events_is_no_use);
         tcase_add_test(c, test_after_hanging_up_all_is_opened_anew);
         tcase_add_test(c, test_hanging_up_lets_nobody_wait_for_what_was_being_opened);

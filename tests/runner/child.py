@@ -24,8 +24,7 @@ class Recorder(unittest.TestResult):
         self._events = events
 
     def _write(self, test, state, detail=""):
-        name = test.id().split(".", 1)[-1]
-        self._events.write(json.dumps([name, state, detail]) + "\n")
+        self._events.write(json.dumps([test.id(), state, detail]) + "\n")
         self._events.flush()
 
     def startTest(self, test):

@@ -72,12 +72,14 @@ def print_table(reports):
         print("%-*s  %7d %7d %7d %6.0fs" % ((width, report.title) + counts + (report.seconds,)))
 
 
-def summarize(reports):
-    """Prints everything; the last line is what machines read. Returns the exit code."""
+def summarize(reports, *more):
+    """Prints everything, @more lines too; the last line is what machines read. Returns the exit code."""
     totals = {state: sum(x.count(state) for x in reports) for state in (PASSED, FAILED, SKIPPED)}
     print_details(reports)
     print_table(reports)
     print()
+    for line in more:
+        print(line)
     print("%(passed)d passed, %(failed)d failed, %(skipped)d skipped" % totals)
     sys.stdout.flush()
     return 1 if totals[FAILED] or not totals[PASSED] else 0

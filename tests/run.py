@@ -114,7 +114,7 @@ def main():
     parser = argparse.ArgumentParser(prog="./dev test", description=__doc__)
     parser.add_argument("--quick", action="store_true", help="what takes less than two minutes together")
     parser.add_argument("--only", default="", metavar="PATTERN",
-                        help='part of, or a glob for, "SUITE:FILE.Class.method" or "SUITE:NAME"')
+                        help='part of, or a glob for, "SUITE:FILE.Class.method" or "SUITE:PROGRAM:test"')
     parser.add_argument("--suite", action="append", metavar="TITLE", help="only suites of this title")
     parser.add_argument("--list", action="store_true", help="tell the suites")
     args = parser.parse_args()

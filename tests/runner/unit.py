@@ -87,15 +87,21 @@ def run_one(test, manner):
     return outcomes
 
 
+def is_wanted(only, name):
+    """Whether --only means the program or test @name, or one of its tests. A program runs as a whole for each of them."""
+    return matches(only, name) or only.startswith(name + ":")
+
+
 def run(report, manner, only, jobs, quick):
     """Runs all into @report."""
     if quick:
         manner = manner._replace(env=dict(manner.env, **QUICK))
-    tests = [x for x in tests_of(manner.build, manner.suite) if matches(only, report.title + ":" + x["name"])]
+    tests = [x for x in tests_of(manner.build, manner.suite) if is_wanted(only, report.title + ":" + x["name"])]
     with concurrent.futures.ThreadPoolExecutor(jobs) as pool:
         waiting = {pool.submit(run_one, test, manner): test["name"] for test in tests}
         for done in concurrent.futures.as_completed(waiting):
-            outcomes = done.result()
+            program = "%s:%s" % (report.title, waiting[done])
+            outcomes = [x for x in done.result() if matches(only, program) or is_wanted(only, "%s:%s" % (report.title, x[0]))]
             for outcome in outcomes:
                 report.add(*outcome)
             bad = [x for x in outcomes if x[1] == FAILED]

@@ -68,7 +68,12 @@ void journal_file_header_make(JournalFileHeader *ret, uint32_t slot_size, uint64
                 .salt = salt,
         };
         memcpy(ret->magic, file_magic, sizeof(file_magic));
-        ret->checksum = checksum(0, ret, sizeof(*ret));
+        journal_file_header_seal(ret);
+}
+
+void journal_file_header_seal(JournalFileHeader *h) {
+        h->checksum = 0;
+        h->checksum = checksum(0, h, sizeof(*h));
 }
 
 int journal_file_header_check(const JournalFileHeader *h) {

@@ -43,6 +43,9 @@ size_t journal_slot_capacity(size_t slot_size);
 
 void journal_file_header_make(JournalFileHeader *ret, uint32_t slot_size, uint64_t salt);
 
+/* Gives it the checksum of what it holds. */
+void journal_file_header_seal(JournalFileHeader *h);
+
 /* Returns: 0; -EBADMSG if it is none; -EPROTONOSUPPORT if it is a newer version's. */
 int journal_file_header_check(const JournalFileHeader *h);
 

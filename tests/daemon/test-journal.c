@@ -303,12 +303,17 @@ END_TEST
 
 START_TEST(test_newer_version_is_not_read) {
         Journal *j = open_journal();
+        JournalFileHeader header;
         Bytes b;
 
         write_one(j, JOURNAL_NOTE_HELD, 1);
         journal_free(j);
         b = file_read();
-        b.data[offsetof(JournalFileHeader, version)]++;
+        memcpy(&header, b.data, sizeof(header));
+        header.version++;
+        journal_file_header_seal(&header);
+        ck_assert_int_eq(journal_file_header_check(&header), -EPROTONOSUPPORT);
+        memcpy(b.data, &header, sizeof(header));
         file_write(b.data, b.size);
         free(b.data);
 

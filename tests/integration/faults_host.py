@@ -18,7 +18,7 @@ class Services(SuspenddCase):
         # A disk that is nowhere, for a job that takes hours.
         disk = [x for name in ("disk", "copy")
                 for x in ("-blockdev", "null-co,node-name=%s,size=%d,read-zeroes=on" % (name, 1 << 30))]
-        cls.a = Qemu(cls.host.scratch, "a", cls.host, kind="none", extra=disk).start()
+        cls.a = Qemu(cls.host.scratch, "a", cls.host, kind="none", extra=disk + ["-m", "64"]).start()
         cls.b = Qemu(cls.host.scratch, "b", cls.host, kind="none").start()
         for vm in (cls.a, cls.b):
             cls.addClassCleanup(vm.kill)
@@ -80,6 +80,15 @@ class Services(SuspenddCase):
         self.b.wait_status("running", 10)
         self.assertFalse(of(self.suspendd.wait_record(number), "b")["failed"])
 
+    def test_user_pause_of_what_stands_already_is_seen_by_nobody(self):
+        number = self.hold()
+        mark = self.a.monitor.mark()
+        self.a.stop()
+        self.assertEqual([e.name for e in self.a.monitor.events[mark:]], [])
+        self.host.wake()
+        self.suspendd.wait_record(number)
+        self.assert_running()
+
     def test_block_job_goes_on_after_the_pause(self):
         self.a.monitor.command("blockdev-backup", device="disk", target="copy", sync="full", speed=1 << 20,
                                **{"job-id": "backup"})
@@ -93,6 +102,19 @@ class Services(SuspenddCase):
         self.assert_running()
         before = offset()
         wait_for(lambda: offset() > before, 10, "the job to go on", interval=0.1)
+
+    def test_migration_goes_on_after_the_pause(self):
+        def status():
+            return self.a.monitor.command("query-migrate").get("status")
+        self.a.monitor.command("migrate-set-parameters", **{"max-bandwidth": 4096})
+        self.a.monitor.command("migrate", uri="exec:cat >/dev/null")
+        self.addCleanup(self.a.wait_status, "running")
+        self.addCleanup(self.a.monitor.command, "migrate_cancel")
+        wait_for(lambda: status() == "active", 5, "the migration", interval=0.05)
+        record = self.suspendd.suspend()
+        self.assertEqual((of(record, "a")["stood"], of(record, "a")["failed"]), ("paused", False))
+        self.assert_running()
+        self.assertEqual(status(), "active")
 
     def test_crash_by_a_fault_while_asleep_is_recovered_from(self):
         self.hold()

@@ -431,7 +431,7 @@ static void cycle_measure(Cycle *c) {
                          r->stats_after.success > r->stats_before.success);
         /* A sleep of less than an RTC's second, an RTC that stands, or a sleep in which the clocks ran on. */
         r->slept_doubt = r->host_slept && r->slept_ns < SLEPT_MIN_NS
-                                         ? "the kernel counted the sleep, but no time for it"
+                                         ? "the kernel counted the sleep and no time for it"
                                          : NULL;
         r->ended = cycle_how_ended(c);
         p->accounted = r->woke;

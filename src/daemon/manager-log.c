@@ -79,10 +79,11 @@ static void log_woke(const Manager *m) {
                 (void) log_full(&fields,
                                 LOG_INFO,
                                 0,
-                                "The host is awake, and has slept for %s%s%s",
+                                "The host is awake, and has slept for %s%s%s%s",
                                 slept,
-                                r->slept_doubt ? "; but " : "",
-                                r->slept_doubt ?: "");
+                                r->slept_doubt ? " (in doubt: " : "",
+                                r->slept_doubt ?: "",
+                                r->slept_doubt ? ")" : "");
         else
                 (void) log_full(&fields,
                                 LOG_INFO,

@@ -568,7 +568,7 @@ START_TEST(test_sleep_without_time_is_told_to_be_of_unknown_length) {
         ck_assert(r.finished.host_slept);
         ck_assert_str_eq(r.finished.ended, "woke");
         ck_assert_ptr_nonnull(strstr(
-                        r.record, "\"slept_doubt\":\"the kernel counted the sleep, but no time"));
+                        r.record, "\"slept_doubt\":\"the kernel counted the sleep and no time"));
         ck_assert_int_eq(fake_vm_state(b), SUSPENDD_STATE_RUNNING);
         sleep_and_wake();
         ck_assert_ptr_nonnull(strstr(r.record, "\"slept_doubt\":null"));

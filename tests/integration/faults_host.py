@@ -116,10 +116,10 @@ class Services(SuspenddCase):
         self.assert_running()
         self.assertEqual(status(), "active")
 
-    def test_crash_by_a_fault_while_asleep_is_recovered_from(self):
+    def test_abort_while_asleep_is_recovered_from(self):
         self.hold()
         pid = self.suspendd.pid()
-        self.suspendd.kill("SEGV")
+        self.suspendd.kill("ABRT")
         self.suspendd.wait_restarted(pid)
         self.assertEqual((self.a.status(), self.b.status()), ("paused", "paused"), "the host sleeps on")
         self.host.wake()

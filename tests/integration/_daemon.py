@@ -21,6 +21,7 @@ class DaemonCase(BusCase):
     machine = ""
     modules = {"fake": "tests/engine/fake.so"}
     plugin = "fake"
+    has_logind = True  # from the beginning
 
     def setUp(self):
         if os.geteuid() != 0:
@@ -36,8 +37,8 @@ class DaemonCase(BusCase):
         self.addCleanup(self.status.close)
         self.status.bind(self.path("notify"))
         self.status.settimeout(LIMIT)
-        self.spawn([LOGIN1])
-        self.wait_status("READY=1")
+        if self.has_logind:
+            self.start_logind()
         with open(self.log_path, "wb") as log:
             self.daemon = self.spawn([DAEMON, "--config=" + self.config, "--plugin-dir=" + self.path("plugins")],
                                      stderr=log)
@@ -54,6 +55,11 @@ class DaemonCase(BusCase):
             **options)
         self.addCleanup(lambda: (child.kill(), child.wait()))
         return child
+
+    def start_logind(self):
+        """Starts the fake logind."""
+        self.spawn([LOGIN1])
+        self.wait_status("READY=1")
 
     def configure(self, *lines, manager="", more=""):
         """Writes the configuration: lines of the fake plugin's section, of [Manager], and what comes before."""

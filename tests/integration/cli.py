@@ -259,6 +259,7 @@ class Acting(Case):
     def test_rehearsal_prints_the_cycle(self):
         text = self.good("rehearse", "--for=50ms")
         self.assertIn("Kind: rehearsal", text)
+        self.assertIn("In doubt because: it is made up\n", text)
         self.assertRegex(text, r"(?m)^vm1 +suspended +1.23ms +3s +-3s +\+150us ±50us +1 +set +agent$")
         self.assertRegex(text, r"(?m)^vm1, [-0-9]+ [:0-9]+: clock set \(host-clock set by \+700ms\): off by -3s, then \+150us ±50us$")
         self.assertRegex(text, r"(?m)^vm2 +paused ")

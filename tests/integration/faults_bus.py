@@ -39,6 +39,20 @@ class NoBus(unittest.TestCase):
         self.assertIn("Cannot connect to the system bus", done.stderr)
 
 
+class NoLogind(DaemonCase):
+    """None yet."""
+
+    machine = "Machine=web"
+    has_logind = False
+
+    def test_without_logind_it_says_so_and_waits(self):
+        status = self.json("status")
+        self.assertEqual((status["lock_held"], status["status"]), (False, "1 machine, no lock: the host does not wait for us"))
+        self.start_logind()
+        wait_for(lambda: self.json("status")["lock_held"], "the lock")
+        self.assertIn("lock held, budget", self.json("status")["status"])
+
+
 class Many(DaemonCase):
     """So many machines."""
 

@@ -20,9 +20,10 @@ struct Inhibitor {
         char *why; /* what the lock is wanted for; NULL: it is not wanted */
         int fd;    /* the FIFO's end that is ours, or -1 */
         sd_bus_slot *match_owner;
-        sd_bus_slot *call;      /* Inhibit(), not answered yet */
-        sd_bus_slot *barrier;   /* what a logind that came back has not answered yet */
-        sd_event_source *retry; /* to the next try */
+        sd_bus_slot *call;    /* Inhibit(), not answered yet */
+        sd_bus_slot *barrier; /* what a logind that came back has not answered yet */
+        sd_event_source *
+                        retry; /* to the next try; had in advance, for that may be for lack of memory */
         uint64_t pause_usec;
         bool is_refusal_told;
 };
@@ -45,28 +46,29 @@ static int on_retry(sd_event_source *s, uint64_t usec, void *userdata) {
 
         (void) s;
         (void) usec;
-        i->retry = sd_event_source_disable_unref(i->retry);
         inhibitor_ask(i);
         return 0;
 }
 
 static void inhibitor_retry_later(Inhibitor *i) {
+        (void) sd_event_source_set_time_relative(i->retry, i->pause_usec);
+        (void) sd_event_source_set_enabled(i->retry, SD_EVENT_ONESHOT);
+        i->pause_usec = MIN(2 * i->pause_usec, PAUSE_MAX_USEC);
+}
+
+static void inhibitor_retry_never(Inhibitor *i) {
+        (void) sd_event_source_set_enabled(i->retry, SD_EVENT_OFF);
+}
+
+static int inhibitor_make_retry(Inhibitor *i) {
         int r;
 
-        i->retry = sd_event_source_disable_unref(i->retry);
-        r = sd_event_add_time_relative(
-                        sd_bus_get_event(i->bus),
-                        &i->retry,
-                        CLOCK_MONOTONIC,
-                        i->pause_usec,
-                        1,
-                        on_retry,
-                        i);
+        r = sd_event_add_time(
+                        sd_bus_get_event(i->bus), &i->retry, CLOCK_MONOTONIC, 0, 1, on_retry, i);
         if (r < 0)
-                (void) log_error_errno(r, "Cannot ask logind again for the %s lock", i->mode);
-        else
-                (void) sd_event_source_set_description(i->retry, "inhibitor-retry");
-        i->pause_usec = MIN(2 * i->pause_usec, PAUSE_MAX_USEC);
+                return r;
+        (void) sd_event_source_set_description(i->retry, "inhibitor-retry");
+        return sd_event_source_set_enabled(i->retry, SD_EVENT_OFF);
 }
 
 /* Tells a refusal once, and asks again later. */
@@ -121,7 +123,7 @@ static int on_inhibit(sd_bus_message *m, void *userdata, sd_bus_error *error) {
 static void inhibitor_ask(Inhibitor *i) {
         int r;
 
-        i->retry = sd_event_source_disable_unref(i->retry);
+        inhibitor_retry_never(i);
         r = sd_bus_call_method_async(
                         i->bus,
                         &i->call,
@@ -204,6 +206,7 @@ int inhibitor_new(
                 void *userdata,
                 Inhibitor **ret) {
         _cleanup_(inhibitor_freep) Inhibitor *i = NULL;
+        int r;
 
         i = malloc(sizeof(*i));
         if (!i)
@@ -218,6 +221,9 @@ int inhibitor_new(
         i->mode = strdup(mode);
         if (!i->mode)
                 return -ENOMEM;
+        r = inhibitor_make_retry(i);
+        if (r < 0)
+                return r;
 
         *ret = TAKE_PTR(i);
         return 0;
@@ -228,6 +234,7 @@ Inhibitor *inhibitor_free(Inhibitor *i) {
                 return NULL;
 
         inhibitor_drop(i);
+        sd_event_source_disable_unref(i->retry);
         sd_bus_slot_unref(i->match_owner);
         sd_bus_unref(i->bus);
         free(i->mode);
@@ -240,8 +247,14 @@ Inhibitor *inhibitor_free(Inhibitor *i) {
 int inhibitor_take(Inhibitor *i, const char *why) {
         int r;
 
-        if (i->why)
+        if (i->why) {
+                /* Refused until now, and whoever wants it now has seen something change. */
+                if (sd_event_source_get_enabled(i->retry, NULL) > 0) {
+                        i->pause_usec = PAUSE_MIN_USEC;
+                        inhibitor_ask(i);
+                }
                 return -EALREADY;
+        }
         if (sd_bus_is_open(i->bus) <= 0)
                 return -ENOTCONN;
         if (!i->match_owner) {
@@ -279,7 +292,7 @@ void inhibitor_drop(Inhibitor *i) {
         i->fd = -1;
         i->call = sd_bus_slot_unref(i->call);
         i->barrier = sd_bus_slot_unref(i->barrier);
-        i->retry = sd_event_source_disable_unref(i->retry);
+        inhibitor_retry_never(i);
         i->pause_usec = PAUSE_MIN_USEC;
         i->is_refusal_told = false;
         free(TAKE_PTR(i->why));

@@ -37,7 +37,7 @@ DEFINE_CLEANUP(Inhibitor *, inhibitor_free);
 /*
  * Takes the lock, saying @why. Answers through on_taken(), never before it returns. Refused because
  * a sleep is under way, or for another passing reason, it is asked for again (250 ms, growing to
- * 30 s) until it is dropped.
+ * 30 s) until it is dropped; at once where it is taken once more meanwhile.
  *
  * Returns: 0; -EALREADY if it is held or asked for; -ENOTCONN without a bus.
  */

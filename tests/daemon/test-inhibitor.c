@@ -169,6 +169,20 @@ START_TEST(test_refused_lock_is_asked_for_again) {
 }
 END_TEST
 
+/* Whoever was refused for long must not be without a lock for long after the wake. */
+START_TEST(test_refused_lock_is_there_soon_after_the_wake) {
+        fake_call("Sleep", "t", UINT64_MAX);
+        ck_assert_int_eq(inhibitor_take(lock, "VMs"), 0);
+        fake_run_until(&seen.n_refused, 1);
+        (void) fake_run_for(900 * USEC_PER_MSEC); /* the next try by itself is 850 ms away */
+        fake_call("Wake", "");
+        ck_assert_int_eq(inhibitor_take(lock, "VMs"), -EALREADY);
+        (void) fake_run_for(300 * USEC_PER_MSEC);
+        ck_assert_uint_eq(seen.n_taken, 1);
+        ck_assert_uint_eq(count_locks("delay"), 1);
+}
+END_TEST
+
 START_TEST(test_refused_lock_can_be_dropped) {
         fake_call("Sleep", "t", 1000 * USEC_PER_MSEC);
         ck_assert_int_eq(inhibitor_take(lock, "VMs"), 0);
@@ -250,6 +264,7 @@ int main(void) {
         tcase_add_test(c, test_lock_is_not_inherited);
         tcase_add_test(c, test_dropped_before_the_answer_is_not_kept);
         tcase_add_test(c, test_refused_lock_is_asked_for_again);
+        tcase_add_test(c, test_refused_lock_is_there_soon_after_the_wake);
         tcase_add_test(c, test_refused_lock_can_be_dropped);
         tcase_add_test(c, test_restarted_logind_keeps_the_lock);
         tcase_add_test(c, test_forgetful_logind_is_asked_anew);

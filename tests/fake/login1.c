@@ -439,6 +439,16 @@ static int method_sleep(sd_bus_message *m, void *userdata, sd_bus_error *error) 
         return sd_bus_reply_method_return(m, "u", l->cycle.number);
 }
 
+/* Ends a sleep that was to last for ever. */
+static int method_wake(sd_bus_message *m, void *userdata, sd_bus_error *error) {
+        Login1 *l = userdata;
+
+        if (l->phase != PHASE_ASLEEP)
+                return sd_bus_error_set(error, SD_BUS_ERROR_FAILED, "The host does not sleep");
+        (void) login1_on_wake(NULL, 0, l);
+        return sd_bus_reply_method_return(m, NULL);
+}
+
 static int login1_on_start(sd_event_source *s, uint64_t usec, void *userdata) {
         Login1 *l = userdata;
 
@@ -660,6 +670,7 @@ static const sd_bus_vtable control_vtable[] = {
         SD_BUS_METHOD("Sleep", "t", "u", method_sleep, 0),
         SD_BUS_METHOD("SleepAndWait", "t", "s", method_sleep, 0),
         SD_BUS_METHOD("SleepIn", "tt", NULL, method_sleep_in, 0),
+        SD_BUS_METHOD("Wake", NULL, NULL, method_wake, 0),
         SD_BUS_METHOD("Emit", "b", NULL, method_emit, 0),
         SD_BUS_METHOD("EmitShutdown", "b", NULL, method_emit, 0),
         SD_BUS_METHOD("SetPreparing", "b", NULL, method_set_preparing, 0),

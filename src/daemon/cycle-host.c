@@ -95,7 +95,7 @@ int cycle_insert(Cycle *c, Machine *m) {
                 n_notes = journal_notes(c->private->journal, &notes);
         for (size_t i = 0; i < n_notes; i++)
                 if (str_equal(notes[i].key, m->key)) {
-                        m->noted = notes[i].kind;
+                        m->noted = m->note_wanted = notes[i].kind;
                         m->is_from_before = true;
                         cycle_stand_as_noted(m, &notes[i]);
                 }

@@ -31,6 +31,8 @@ struct CyclePrivate {
         /* CLOCK_MONOTONIC, 0: none */
         uint64_t announced_usec;
         uint64_t overtake_usec, deadline_usec, wake_usec, restored_usec;
+        uint64_t notes_usec; /* when notes that could not be written are tried again */
+        unsigned note_tries;
         uint64_t armed_usec;
 
         ClockSample born;          /* when the engine began */
@@ -59,7 +61,7 @@ uint64_t cycle_step(Cycle *c, Machine *m);
 /* The machine whose step @id is under way; NULL: late, twice, or never given. */
 Machine *cycle_step_machine(Cycle *c, uint64_t id);
 
-/* Writes what the journal shall say of one machine. Returns: 0; the journal's error. */
+/* Writes what the journal shall say of one machine. Returns: 0; the journal's error, and it is tried again. */
 int cycle_note(Cycle *c, Machine *m, JournalNoteKind kind);
 
 void cycle_milestone(Cycle *c, CycleMilestone milestone, Machine *m);

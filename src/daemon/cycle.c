@@ -18,6 +18,9 @@
 /* Zones are whole quarters of an hour apart; an RTC has whole seconds, and drifts. */
 #define ZONE_NS (900 * NSEC_PER_SEC)
 #define ZONE_TOLERANCE_NS (2 * NSEC_PER_SEC)
+/* Until a note that could not be written is tried again. */
+#define NOTE_RETRY_MIN_USEC (250 * USEC_PER_MSEC)
+#define NOTE_RETRY_MAX_USEC (30 * USEC_PER_SEC)
 #define RESTORE_GRACE_USEC (10 * USEC_PER_SEC)
 
 /* small things that the parts share */
@@ -69,19 +72,52 @@ static void note_fill(
         (void) memcpy(note->key, m->key, sizeof(note->key));
 }
 
-int cycle_note(Cycle *c, Machine *m, JournalNoteKind kind) {
+static int cycle_write_note(Cycle *c, Machine *m) {
         JournalNote note;
         int r = 0;
 
-        if (m->noted == kind)
+        if (m->noted == m->note_wanted)
                 return 0;
-        note_fill(&note, m, kind, m->stand.since_boottime_ns ?: m->seen_boottime_ns);
+        note_fill(&note, m, m->note_wanted, m->stand.since_boottime_ns ?: m->seen_boottime_ns);
         if (c->private->journal)
                 r = journal_write(c->private->journal, &note, 1);
-        if (r < 0)
-                return log_error_errno(r, "Cannot write down what becomes of machine %s", m->name);
-        m->noted = kind;
-        return 0;
+        if (r >= 0)
+                m->noted = m->note_wanted;
+        return r;
+}
+
+static void cycle_note_later(Cycle *c) {
+        struct CyclePrivate *p = c->private;
+        uint64_t pause_usec = NOTE_RETRY_MIN_USEC << MIN(p->note_tries, 7U);
+
+        if (p->notes_usec != 0)
+                return;
+        p->note_tries++;
+        cycle_arm_one(c, &p->notes_usec, cycle_now_usec(c) + MIN(pause_usec, NOTE_RETRY_MAX_USEC));
+}
+
+/*
+ * What could not be written in its time. A note that is left behind would have the next life run a
+ * machine that its owner has paused since.
+ */
+static void cycle_write_owed(Cycle *c) {
+        LIST_FOREACH(i, &c->machines)
+        if (cycle_write_note(c, LIST_ENTRY(i, Machine, machines)) < 0) {
+                cycle_note_later(c);
+                return;
+        }
+        c->private->note_tries = 0;
+}
+
+int cycle_note(Cycle *c, Machine *m, JournalNoteKind kind) {
+        int r;
+
+        m->note_wanted = kind;
+        r = cycle_write_note(c, m);
+        if (r >= 0)
+                return 0;
+        cycle_note_later(c);
+        return log_error_errno(r, "Cannot write down what becomes of machine %s", m->name);
 }
 
 /* whether a phase is over */
@@ -215,7 +251,7 @@ static bool cycle_write_intents(Cycle *c) {
                 Machine *m = LIST_ENTRY(i, Machine, machines);
 
                 if (m->report.asked != SUSPENDD_ACT_INVALID)
-                        m->noted = cycle_intent(m);
+                        m->noted = m->note_wanted = cycle_intent(m);
         }
         return true;
 }
@@ -363,7 +399,7 @@ static void cycle_note_stands(Cycle *c) {
                 Machine *m = LIST_ENTRY(i, Machine, machines);
 
                 if (machine_is_unwritten(m))
-                        m->noted = machine_stand_kind(m);
+                        m->noted = m->note_wanted = machine_stand_kind(m);
         }
 }
 
@@ -711,7 +747,7 @@ static bool is_due(uint64_t *timer, uint64_t now) {
 static void cycle_rearm(Cycle *c) {
         struct CyclePrivate *p = c->private;
         const uint64_t own[] = {
-                p->overtake_usec, p->deadline_usec, p->wake_usec, p->restored_usec
+                p->overtake_usec, p->deadline_usec, p->wake_usec, p->restored_usec, p->notes_usec
         };
         uint64_t next = USEC_INFINITY;
 
@@ -748,6 +784,9 @@ void cycle_on_timer(Cycle *c) {
                 cycle_handle(c, CYCLE_EVENT_WAKE);
         if (is_due(&p->restored_usec, now) && c->state == CYCLE_RESTORING)
                 cycle_handle(c, CYCLE_EVENT_RESTORED);
+
+        if (is_due(&p->notes_usec, now))
+                cycle_write_owed(c);
 
         cycle_enter(c);
         LIST_FOREACH(i, &c->machines) {

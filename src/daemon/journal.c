@@ -104,8 +104,11 @@ static int file_open(const char *path, int *ret_fd) {
 }
 
 static int write_at(int fd, const void *data, size_t size, off_t offset) {
-        ssize_t n = pwrite(fd, data, size, offset);
+        ssize_t n;
 
+        do
+                n = pwrite(fd, data, size, offset);
+        while (n < 0 && errno == EINTR);
         if (n < 0)
                 return -errno;
         return (size_t) n == size ? 0 : -EIO;

@@ -100,6 +100,7 @@ struct Machine {
         bool is_from_before;   /* noted by an earlier life, and not seen since */
         bool is_time_owed;     /* its clock is to be read once its agent answers */
         JournalNoteKind noted; /* what the journal says of it */
+        JournalNoteKind note_wanted; /* what it shall say, and will once it can be written */
         MachineStand stand;
         Correction correction;
         CorrectionCause cause;   /* of that one, or the next */

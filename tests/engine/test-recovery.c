@@ -6,6 +6,8 @@
  */
 
 #include <check.h>
+#include <signal.h>
+#include <sys/resource.h>
 #include "common/time-util.h"
 #include "daemon/log.h"
 #include "rig.h"
@@ -299,6 +301,55 @@ START_TEST(test_nothing_is_stopped_without_a_note) {
 }
 END_TEST
 
+/* Nothing can be written to any file, libcheck's own among them: no assertion meanwhile. */
+static void set_disk_full(bool is_full) {
+        struct rlimit limit;
+
+        (void) signal(SIGXFSZ, SIG_IGN);
+        ck_assert_int_eq(getrlimit(RLIMIT_FSIZE, &limit), 0);
+        limit.rlim_cur = is_full ? 0 : limit.rlim_max;
+        if (setrlimit(RLIMIT_FSIZE, &limit) < 0)
+                abort();
+}
+
+/* A note left behind would have the next life run what its owner has paused since. */
+START_TEST(test_note_that_cannot_be_taken_back_is_later) {
+        size_t n_left;
+        bool runs;
+
+        sleep_deep();
+        set_disk_full(true);
+        rig_wake(&r, HOUR_USEC);
+        rig_pass(&r, 60 * USEC_PER_SEC);
+        n_left = count_notes();
+        runs = fake_vm_state(a) == SUSPENDD_STATE_RUNNING &&
+               fake_vm_state(b) == SUSPENDD_STATE_RUNNING;
+        set_disk_full(false);
+        ck_assert(runs);
+        ck_assert_uint_eq(n_left, 2);
+        rig_pass(&r, 31 * USEC_PER_SEC);
+        ck_assert_uint_eq(count_notes(), 0);
+        finish("not at all", 0);
+}
+END_TEST
+
+/* A sleep in which they are held again is not undone by what was to be written before. */
+START_TEST(test_note_that_is_wanted_again_stays) {
+        sleep_deep();
+        set_disk_full(true);
+        rig_wake(&r, HOUR_USEC);
+        rig_pass(&r, 5 * USEC_PER_SEC);
+        set_disk_full(false);
+        rig_sleep(&r);
+        rig_pass(&r, 60 * USEC_PER_SEC);
+        ck_assert_uint_eq(count_notes(), 2);
+        rig_wake(&r, HOUR_USEC);
+        rig_pass(&r, 60 * USEC_PER_SEC);
+        ck_assert_uint_eq(count_notes(), 0);
+        finish("not at all", 0);
+}
+END_TEST
+
 /* Before the first act reaches a machine, all that is asked is in the journal. */
 START_TEST(test_note_is_written_before_the_act) {
         long point = 1;
@@ -336,6 +387,8 @@ int main(void) {
         tcase_add_test(tcase, test_note_of_a_machine_out_of_reach_stays);
         tcase_add_test(tcase, test_suspend_asked_before_the_crash_is_undone);
         tcase_add_test(tcase, test_nothing_is_stopped_without_a_note);
+        tcase_add_test(tcase, test_note_that_cannot_be_taken_back_is_later);
+        tcase_add_test(tcase, test_note_that_is_wanted_again_stays);
         tcase_add_test(tcase, test_note_is_written_before_the_act);
         suite_add_tcase(suite, tcase);
 

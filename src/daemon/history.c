@@ -293,6 +293,7 @@ static int history_append_text(History *h, uint64_t number, const char *text) {
 int history_append(History *h, uint64_t number, const char *json) {
         uint64_t size_max = MIN((uint64_t) RECORD_SIZE_MAX, h->max_bytes);
         _cleanup_json_ JsonObject *head = NULL;
+        const char *text;
         int r;
 
         if (number == 0 || number == UINT64_MAX)
@@ -305,8 +306,8 @@ int history_append(History *h, uint64_t number, const char *json) {
         r = record_head(json, strlen(json), &head);
         if (r < 0)
                 return r;
-        return history_append_text(
-                        h, number, json_object_to_json_string_ext(head, JSON_C_TO_STRING_PLAIN));
+        text = json_object_to_json_string_ext(head, JSON_C_TO_STRING_PLAIN);
+        return text ? history_append_text(h, number, text) : -ENOMEM;
 }
 
 /* reading */

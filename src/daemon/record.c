@@ -10,8 +10,18 @@
 
 #define RECORD_VERSION 1
 
+/*
+ * json-c takes a value over only where it succeeds, and asserts that there is an object. Where memory is
+ * lacking the record lacks something; the machines are run again all the same.
+ */
 static void put(JsonObject *o, const char *key, JsonObject *value) {
-        (void) json_object_object_add(o, key, value);
+        if (!o || json_object_object_add(o, key, value) < 0)
+                (void) json_object_put(value);
+}
+
+static void append(JsonObject *array, JsonObject *value) {
+        if (!array || json_object_array_add(array, value) < 0)
+                (void) json_object_put(value);
 }
 
 static void put_string(JsonObject *o, const char *key, const char *s) {
@@ -71,7 +81,7 @@ static JsonObject *record_later(const MachineReport *r) {
                 put_string(o, "cause", correction_cause_to_string(e->cause));
                 put_int(o, "host_clock_stepped_ns", e->host_stepped_ns);
                 put(o, "time", record_time(&e->report));
-                (void) json_object_array_add(later, o);
+                append(later, o);
         }
         return later;
 }
@@ -157,6 +167,7 @@ char *cycle_record(const Cycle *c) {
         _cleanup_json_ JsonObject *o = json_object_new_object();
         const CycleReport *r = &c->report;
         JsonObject *machines = json_object_new_array();
+        const char *text;
         char stamp[TIME_STAMP_MAX];
 
         put_int(o, "version", RECORD_VERSION);
@@ -184,9 +195,11 @@ char *cycle_record(const Cycle *c) {
                 const Machine *m = LIST_ENTRY(i, Machine, machines);
 
                 if (m->report.is_part)
-                        (void) json_object_array_add(machines, record_machine(m));
+                        append(machines, record_machine(m));
         }
         put(o, "machines", machines);
-        return strdup(json_object_to_json_string_ext(
-                        o, JSON_C_TO_STRING_PLAIN | JSON_C_TO_STRING_NOSLASHESCAPE));
+        text = o ? json_object_to_json_string_ext(
+                                   o, JSON_C_TO_STRING_PLAIN | JSON_C_TO_STRING_NOSLASHESCAPE)
+                 : NULL;
+        return text ? strdup(text) : NULL;
 }

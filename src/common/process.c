@@ -4,6 +4,7 @@
 #include <inttypes.h>
 #include <limits.h>
 #include "common/macro.h"
+#include "common/passing-error.h"
 
 /* Field 22 of /proc/PID/stat, counted behind the name, which may hold anything. */
 static int process_start_time(pid_t pid, uint64_t *ret) {
@@ -21,16 +22,19 @@ static int process_start_time(pid_t pid, uint64_t *ret) {
         for (int field = 2; p && field < 22; field++)
                 p = strchr(p + 1, ' ');
         if (!p || sscanf(p, " %" SCNu64, ret) != 1)
-                return -EBADMSG;
+                return ferror(f) ? -EIO : -EBADMSG;
         return 0;
 }
 
 int process_run_string(pid_t pid, char **ret) {
         uint64_t start_time;
         char *run;
-        int n;
+        int n, r;
 
-        if (process_start_time(pid, &start_time) < 0)
+        r = process_start_time(pid, &start_time);
+        if (error_is_passing(r))
+                return r;
+        if (r < 0)
                 n = asprintf(&run, "%d", (int) pid);
         else
                 n = asprintf(&run, "%d.%" PRIu64, (int) pid, start_time);

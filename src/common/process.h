@@ -15,7 +15,7 @@
  * "PID.STARTTIME" of the process @pid, in clock ticks since boot (field 22 of proc(5)'s stat); "PID"
  * where /proc does not show it. Freed by the caller.
  *
- * Returns: 0; -ENOMEM.
+ * Returns: 0; -ENOMEM, -EMFILE …: it may be seen later.
  */
 int process_run_string(pid_t pid, char **ret);
 

@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <signal.h>
 #include <sys/prctl.h>
+#include <sys/resource.h>
 #include <sys/wait.h>
 #include "common/macro.h"
 #include "common/process.h"
@@ -44,6 +45,22 @@ START_TEST(test_name_does_not_move_the_fields) {
         ck_assert_int_eq(prctl(PR_SET_NAME, ") S 1 ( 2 3"), 0);
         ck_assert_int_eq(process_run_string(getpid(), &after), 0);
         ck_assert_str_eq(before, after);
+}
+END_TEST
+
+/* A text without a start would be that of another process. */
+START_TEST(test_no_descriptor_is_no_reason_to_tell_less) {
+        struct rlimit limit, none = { 0 };
+        char *run = NULL;
+        int r;
+
+        ck_assert_int_eq(getrlimit(RLIMIT_NOFILE, &limit), 0);
+        none.rlim_max = limit.rlim_max;
+        ck_assert_int_eq(setrlimit(RLIMIT_NOFILE, &none), 0);
+        r = process_run_string(getpid(), &run);
+        ck_assert_int_eq(setrlimit(RLIMIT_NOFILE, &limit), 0);
+        ck_assert_int_eq(r, -EMFILE);
+        ck_assert_ptr_null(run);
 }
 END_TEST
 
@@ -143,6 +160,7 @@ int main(void) {
 
         tcase_add_test(tcase, test_run_has_pid_and_start);
         tcase_add_test(tcase, test_name_does_not_move_the_fields);
+        tcase_add_test(tcase, test_no_descriptor_is_no_reason_to_tell_less);
         tcase_add_test(tcase, test_end_is_certain);
         tcase_add_test(tcase, test_another_start_with_the_pid_is_another_process);
         tcase_add_test(tcase, test_what_tells_no_start_is_never_certain);

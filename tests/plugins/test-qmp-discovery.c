@@ -5,6 +5,7 @@
 #include <check.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include "common/clock-sample.h"
@@ -116,6 +117,24 @@ START_TEST(test_sockets_that_stand_are_found) {
         serve(1, "b");
         FAKE_HOST_WAIT(&fake, fake.n_enumerated == 1);
         ck_assert_uint_eq(fake_host_count(&fake), 2);
+}
+END_TEST
+
+/* Nothing can be opened for a while, and no inotify tells when that is over. */
+START_TEST(test_what_cannot_be_opened_is_tried_again) {
+        static const struct {
+                const char *key, *value;
+        } settings[] = { { "Directory", "%s" }, { "Monitor", "a %s/a.qmp" } };
+        struct rlimit limit, none = { 0 };
+
+        appear(0, "a.qmp");
+        ck_assert_int_eq(getrlimit(RLIMIT_NOFILE, &limit), 0);
+        none.rlim_max = limit.rlim_max;
+        ck_assert_int_eq(setrlimit(RLIMIT_NOFILE, &none), 0);
+        load(settings[_i].key, settings[_i].value);
+        FAKE_HOST_WAIT(&fake, fake.n_enumerated == 1);
+        ck_assert_int_eq(setrlimit(RLIMIT_NOFILE, &limit), 0);
+        (void) serve(0, "a");
 }
 END_TEST
 
@@ -312,6 +331,7 @@ int main(void) {
         tcase_set_timeout(c, 60);
         tcase_add_test(c, test_nothing_to_find_is_found_at_once);
         tcase_add_test(c, test_sockets_that_stand_are_found);
+        tcase_add_loop_test(c, test_what_cannot_be_opened_is_tried_again, 0, 2);
         tcase_add_test(c, test_sockets_that_come_later_are_found);
         tcase_add_test(c, test_directories_that_come_later_are_found);
         tcase_add_test(c, test_directory_that_is_made_anew_is_found_again);

@@ -68,6 +68,12 @@ static int channel_arm(Channel *c) {
         return MIN(sd_event_source_set_io_events(c->io, events), 0);
 }
 
+/* One that cannot be waited for any more is closed: its end at least is told. */
+static void channel_rearm(Channel *c) {
+        if (channel_arm(c) < 0)
+                (void) shutdown(c->fd, SHUT_RDWR);
+}
+
 /* The peer's bytes are used up: what it has to say waits in its socket. */
 static int channel_on_throttle(sd_event_source *s, uint64_t usec, void *userdata) {
         Channel *c = userdata;
@@ -116,15 +122,17 @@ static bool channel_read(Channel *c, bool is_end) {
         bool freed = false;
         ssize_t size;
 
-        size = recv(c->fd, piece, sizeof(piece), MSG_DONTWAIT);
-        if (size < 0 && (errno == EAGAIN || errno == EINTR))
+        do
+                size = recv(c->fd, piece, sizeof(piece), MSG_DONTWAIT);
+        while (size < 0 && errno == EINTR); /* we are told once only */
+        if (size < 0 && errno == EAGAIN)
                 return true;
         if (size <= 0) {
                 c->ops->on_end(c->userdata, size < 0 ? -errno : 0);
                 return false;
         }
         if (is_end || size == (ssize_t) sizeof(piece))
-                (void) channel_arm(c);
+                channel_rearm(c);
         channel_account(c, (size_t) size);
         c->freed = &freed;
         line_reader_feed(&c->reader, piece, (size_t) size, channel_on_line, c);
@@ -134,13 +142,18 @@ static bool channel_read(Channel *c, bool is_end) {
         return true;
 }
 
+/* What says nothing of the peer: the same may go through at the next turn. */
+static bool is_for_now(int error) {
+        return error == EAGAIN || error == EINTR || error == ENOMEM || error == ENOBUFS;
+}
+
 /* Returns: how much of @text the socket took; a negative errno. */
 static ssize_t channel_put(Channel *c, const char *text, size_t size) {
         ssize_t sent = send(c->fd, text, size, MSG_NOSIGNAL | MSG_DONTWAIT);
 
         if (sent >= 0)
                 return sent;
-        return errno == EAGAIN || errno == EINTR ? 0 : -errno;
+        return is_for_now(errno) ? 0 : -errno;
 }
 
 static void channel_flush(Channel *c) {
@@ -151,10 +164,10 @@ static void channel_flush(Channel *c) {
                 sent = (ssize_t) c->unsent_size;
         c->unsent_size -= (size_t) sent;
         memmove(c->unsent, c->unsent + sent, c->unsent_size);
-        if (c->unsent_size > 0)
-                return;
-        free(TAKE_PTR(c->unsent));
-        (void) channel_arm(c);
+        if (c->unsent_size == 0)
+                free(TAKE_PTR(c->unsent));
+        /* Where it was not for want of room that it stays, we would not be told again. */
+        channel_rearm(c);
 }
 
 static int channel_on_io(sd_event_source *s, int fd, uint32_t events, void *userdata) {
@@ -210,8 +223,11 @@ Channel *channel_free(Channel *c) {
         return NULL;
 }
 
+/* All of @text is kept, or nothing: whoever is told of an error takes it for not sent. */
 static int channel_keep(Channel *c, const char *text, size_t size) {
+        bool is_first = !c->unsent;
         char *unsent;
+        int r;
 
         if (c->unsent_size + size > UNSENT_MAX)
                 return -ENOBUFS;
@@ -221,11 +237,17 @@ static int channel_keep(Channel *c, const char *text, size_t size) {
         memcpy(unsent + c->unsent_size, text, size);
         c->unsent = unsent;
         c->unsent_size += size;
-        return channel_arm(c);
+        r = is_first ? channel_arm(c) : 0;
+        if (r < 0) {
+                free(TAKE_PTR(c->unsent));
+                c->unsent_size = 0;
+        }
+        return r;
 }
 
 int channel_send(Channel *c, const char *text, size_t size) {
         ssize_t sent = 0;
+        int r;
 
         if (!c->unsent)
                 sent = channel_put(c, text, size);
@@ -233,7 +255,11 @@ int channel_send(Channel *c, const char *text, size_t size) {
                 return (int) sent;
         if ((size_t) sent == size)
                 return 0;
-        return channel_keep(c, text + sent, size - (size_t) sent);
+        r = channel_keep(c, text + sent, size - (size_t) sent);
+        /* What would follow on a part of a line would be taken for the rest of it. */
+        if (r < 0 && sent > 0)
+                (void) shutdown(c->fd, SHUT_RDWR);
+        return r;
 }
 
 int channel_get_peer(Channel *c, pid_t *ret_pid) {

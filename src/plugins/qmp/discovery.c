@@ -6,10 +6,12 @@
 #include <sys/stat.h>
 #include <syslog.h>
 #include "common/list.h"
+#include "common/passing-error.h"
 #include "common/time-util.h"
 #include "common/watch.h"
 #include "plugins/qmp/entry.h"
 #include "plugins/qmp/pattern.h"
+#include "plugins/qmp/retry.h"
 
 #define ENTRIES_MAX 4096
 #define WALK_PATH_MAX 512
@@ -25,6 +27,8 @@ struct Discovery {
         Watch *watch;
         sd_event_source *look, *enumeration;
         bool is_looking, is_loading;
+        bool is_lacking; /* not all could be looked at */
+        Retry again;
 };
 
 /* A walk along a pattern, from the root; @path is where it is. */
@@ -129,6 +133,11 @@ static void walk_missed(Walk *w, int error) {
                      strerror(-error));
 }
 
+/* What was not looked at for lack of something is looked at again. */
+static void walk_failed(Walk *w, int error) {
+        w->discovery->is_lacking |= error_is_passing(error);
+}
+
 /* Something may be at the walk's end. */
 static void walk_found(Walk *w) {
         struct stat st;
@@ -138,6 +147,7 @@ static void walk_found(Walk *w) {
         if (w->only_watch)
                 return;
         if (stat(w->path, &st) < 0) {
+                walk_failed(w, -errno);
                 walk_missed(w, -errno);
                 return;
         }
@@ -148,7 +158,8 @@ static void walk_found(Walk *w) {
                 r = discovery_add(w->discovery, w->path, &e);
         if (r >= 0)
                 entry_look(e, &st);
-        else if (r != -ENOENT)
+        else if (r != -ENOENT) {
+                walk_failed(w, r);
                 w->discovery->host->log(
                                 w->discovery->host,
                                 LOG_WARNING,
@@ -156,17 +167,23 @@ static void walk_found(Walk *w) {
                                 "Monitor %s is left out: %s",
                                 w->path,
                                 strerror(-r));
+        }
 }
 
 /* Watches the directory where the walk is. */
 static void walk_watch(Walk *w) {
-        (void) watch_add(w->discovery->watch, w->length > 0 ? w->path : "/");
+        int r = watch_add(w->discovery->watch, w->length > 0 ? w->path : "/");
+
+        walk_failed(w, r);
 }
 
-static bool walk_is_in_directory(const Walk *w) {
+static bool walk_is_directory(Walk *w, const char *path) {
         struct stat st;
 
-        return stat(w->path, &st) >= 0 && S_ISDIR(st.st_mode);
+        if (stat(path, &st) >= 0)
+                return S_ISDIR(st.st_mode);
+        walk_failed(w, -errno);
+        return false;
 }
 
 static void walk_along(Walk *w, const char *rest);
@@ -181,7 +198,7 @@ static void walk_into(Walk *w, const char *name, size_t size, const char *rest) 
                         w->path + length, sizeof(w->path) - length, "/%.*s", (int) size, name);
         if (!*rest)
                 walk_found(w);
-        else if (walk_is_in_directory(w))
+        else if (walk_is_directory(w, w->path))
                 walk_along(w, rest);
         w->length = length;
         w->path[length] = 0;
@@ -189,24 +206,27 @@ static void walk_into(Walk *w, const char *name, size_t size, const char *rest) 
 
 static void walk_into_all(Walk *w, const char *part, const char *rest) {
         DIR *directory = opendir(w->length > 0 ? w->path : "/");
-        struct dirent *e;
+        struct dirent *e = NULL;
 
-        while (directory && (e = readdir(directory)))
+        if (!directory)
+                walk_failed(w, -errno);
+        while (directory && (errno = 0, e = readdir(directory)))
                 if (!str_equal(e->d_name, ".") && !str_equal(e->d_name, "..") &&
                     fnmatch(part, e->d_name, FNM_PERIOD) == 0)
                         walk_into(w, e->d_name, strlen(e->d_name), rest);
-        if (directory)
+        if (directory) {
+                walk_failed(w, -errno);
                 (void) closedir(directory);
+        }
 }
 
 /* Whether there is a directory @name where the walk is. */
 static bool walk_has_directory(Walk *w, const char *name) {
         char path[WALK_PATH_MAX];
-        struct stat st;
         int n;
 
         n = snprintf(path, sizeof(path), "%s/%s", w->path, name);
-        return n > 0 && (size_t) n < sizeof(path) && stat(path, &st) >= 0 && S_ISDIR(st.st_mode);
+        return n > 0 && (size_t) n < sizeof(path) && walk_is_directory(w, path);
 }
 
 /*
@@ -232,8 +252,23 @@ static void walk_along(Walk *w, const char *rest) {
         walk_into(w, part, size, rest);
 }
 
+/* What was looked at is right; what was not stays as it was. */
+static void discovery_look_again(Discovery *d) {
+        if (!d->is_lacking) {
+                retry_reset(&d->again);
+                return;
+        }
+        d->host->log(d->host,
+                     d->again.n_slow > 0 ? LOG_DEBUG : LOG_WARNING,
+                     NULL,
+                     "Not all monitors could be looked for; looking again");
+        if (!retry_soon(&d->again))
+                retry_slowly(&d->again);
+}
+
 static void discovery_look(Discovery *d) {
         d->is_looking = true;
+        d->is_lacking = false;
         watch_begin(d->watch);
         LIST_FOREACH(i, &d->entries)
         entry_expect(entry_from_link(i));
@@ -252,9 +287,10 @@ static void discovery_look(Discovery *d) {
         }
         watch_end(d->watch);
         LIST_FOREACH(i, &d->entries)
-        if (entry_is_lost(entry_from_link(i)))
+        if (!d->is_lacking && entry_is_lost(entry_from_link(i)))
                 discovery_drop(d, entry_from_link(i));
         d->is_looking = false;
+        discovery_look_again(d);
 }
 
 static int discovery_on_look(sd_event_source *s, uint64_t usec, void *userdata) {
@@ -266,6 +302,11 @@ static int discovery_on_look(sd_event_source *s, uint64_t usec, void *userdata) 
         discovery_look(d);
         discovery_on_settled(d);
         return 0;
+}
+
+static void discovery_on_again(void *userdata) {
+        discovery_look(userdata);
+        discovery_on_settled(userdata);
 }
 
 static bool discovery_cares(void *userdata, const char *name) {
@@ -407,7 +448,9 @@ int discovery_new(const struct suspendd_host *host, Discovery **ret) {
                 return -ENOMEM;
         *d = (Discovery){ .host = host };
         list_init(&d->entries);
-        r = watch_new(host->event, "qmp-watch", &discovery_watch_ops, d, &d->watch);
+        r = retry_init(&d->again, host->event, discovery_on_again, d);
+        if (r >= 0)
+                r = watch_new(host->event, "qmp-watch", &discovery_watch_ops, d, &d->watch);
         if (r < 0)
                 return r;
         *ret = TAKE_PTR(d);
@@ -421,6 +464,7 @@ Discovery *discovery_free(Discovery *d) {
                 entry_abandon(entry_from_link(i));
                 discovery_drop(d, entry_from_link(i));
         }
+        retry_done(&d->again);
         sd_event_source_disable_unref(d->look);
         sd_event_source_disable_unref(d->enumeration);
         watch_free(d->watch);

@@ -2,6 +2,7 @@
 #include "plugins/qmp/entry.h"
 #include <errno.h>
 #include <syslog.h>
+#include "common/passing-error.h"
 #include "plugins/qmp/channel.h"
 #include "plugins/qmp/pattern.h"
 #include "plugins/qmp/retry.h"
@@ -46,7 +47,7 @@ static void entry_on_end(void *userdata, int error, const char *why) {
         case -ECONNRESET:
         case -EPIPE:
                 entry_report(e, LOG_DEBUG, error, "is closed", why);
-                (void) retry_soon(&e->retry, e->host->event);
+                (void) retry_soon(&e->retry);
                 break;
         case -EEXIST: /* nothing to do until its socket changes */
                 entry_report(e, LOG_INFO, error, "left alone", "its machine is known already");
@@ -54,7 +55,7 @@ static void entry_on_end(void *userdata, int error, const char *why) {
         default:
                 entry_report(e, LOG_WARNING, error, "is broken", why);
                 vm_lose(e->vm);
-                retry_slowly(&e->retry, e->host->event);
+                retry_slowly(&e->retry);
         }
         e->vm = vm_free(e->vm);
         entry_settle(e);
@@ -102,15 +103,17 @@ static void entry_try(void *userdata) {
         case -ENOENT: /* inotify tells when it is back */
                 break;
         case -ECONNREFUSED: /* made, and soon listened to; or left by a dead one */
-                if (!retry_soon(&e->retry, e->host->event))
+                if (!retry_soon(&e->retry))
                         entry_report(e, LOG_INFO, r, "is not served", strerror(-r));
                 break;
         case -EAGAIN:
                 entry_report(e, LOG_WARNING, r, "is beset by clients", strerror(-r));
-                retry_slowly(&e->retry, e->host->event);
+                retry_slowly(&e->retry);
                 break;
-        default: /* a change of its mode is told by inotify as well */
+        default: /* a change of its mode is told by inotify as well, but not that we have descriptors again */
                 entry_report(e, LOG_WARNING, r, "cannot be connected to", strerror(-r));
+                if (error_is_passing(r) && !retry_soon(&e->retry))
+                        retry_slowly(&e->retry);
         }
         entry_settle(e);
 }
@@ -123,7 +126,7 @@ void entry_look(Entry *e, const struct stat *st) {
                 vm_look_for_agent(e->vm);
                 return;
         }
-        if (is_same && e->retry.timer)
+        if (is_same && retry_is_due(&e->retry))
                 return;
         e->device = st->st_dev;
         e->inode = st->st_ino;
@@ -137,7 +140,7 @@ void entry_expect(Entry *e) {
 }
 
 bool entry_is_lost(const Entry *e) {
-        return !e->seen && !e->vm && !e->retry.timer;
+        return !e->seen && !e->vm && !retry_is_due(&e->retry);
 }
 
 /* lifetime */
@@ -158,10 +161,11 @@ int entry_new(const struct suspendd_host *host,
                 .host = host,
                 .on_settled = on_settled,
                 .userdata = userdata,
-                .retry = { .fn = entry_try, .userdata = e },
         };
         list_init(&e->link);
-        r = str_replace(&e->name, name);
+        r = retry_init(&e->retry, host->event, entry_try, e);
+        if (r >= 0)
+                r = str_replace(&e->name, name);
         if (r >= 0)
                 r = str_replace(&e->path, path);
         if (r >= 0)
@@ -179,7 +183,7 @@ Entry *entry_free(Entry *e) {
         if (!e)
                 return NULL;
         list_unlink(&e->link);
-        retry_reset(&e->retry);
+        retry_done(&e->retry);
         vm_free(e->vm);
         free(e->name);
         free(e->path);

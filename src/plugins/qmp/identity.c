@@ -16,15 +16,21 @@ void identity_done(Identity *i) {
 
 /* the process */
 
-void identity_see_process(Identity *i, Monitor *m) {
+int identity_see_process(Identity *i, Monitor *m) {
         pid_t pid;
 
         free(TAKE_PTR(i->run));
-        if (monitor_get_pid(m, &pid) >= 0)
-                (void) process_run_string(pid, &i->run);
+        return monitor_get_pid(m, &pid) >= 0 ? process_run_string(pid, &i->run) : 0;
 }
 
 /* QEMU's testimony */
+
+static void identity_set(Identity *i, char **what, const char *text) {
+        int r = str_replace(what, text);
+
+        if (r < 0)
+                i->error = r;
+}
 
 static void on_name(void *userdata, uint64_t tag, JsonObject *value, int error, const char *why) {
         Identity *i = userdata;
@@ -34,7 +40,7 @@ static void on_name(void *userdata, uint64_t tag, JsonObject *value, int error, 
         (void) error;
         (void) why;
         if (json_get_string(value, "name", &name) >= 0 && *name)
-                (void) str_replace(&i->name, name);
+                identity_set(i, &i->name, name);
 }
 
 static void on_uuid(void *userdata, uint64_t tag, JsonObject *value, int error, const char *why) {
@@ -45,7 +51,7 @@ static void on_uuid(void *userdata, uint64_t tag, JsonObject *value, int error, 
         (void) error;
         (void) why;
         if (json_get_string(value, "UUID", &uuid) >= 0 && *uuid && !str_equal(uuid, UUID_NONE))
-                (void) str_replace(&i->uuid, uuid);
+                identity_set(i, &i->uuid, uuid);
 }
 
 /* QEMU before 4.0 does not know the command: it is then tried as if waking worked. */

@@ -26,12 +26,17 @@ typedef struct Identity {
         const char *device, *device_found; /* static: what cannot be suspended with; last look's */
         IdentityFn on_known;
         void *userdata;
+        int error; /* why the above is not all; by less, a machine that we hold would not be known again */
 } Identity;
 
 void identity_done(Identity *i);
 
-/* Finds out the process behind @m, which need not have greeted yet. */
-void identity_see_process(Identity *i, Monitor *m);
+/*
+ * Finds out the process behind @m, which need not have greeted yet; there may be none to be seen.
+ *
+ * Returns: 0; -EMFILE …: it cannot be told now, and without it a machine that we hold would not be known again.
+ */
+int identity_see_process(Identity *i, Monitor *m);
 
 /* Asks for all else, then calls on_known(). Returns: 0; -ENOMEM; as monitor_send(). */
 int identity_ask(Identity *i, Monitor *m, JsonObject *greeting);

@@ -165,7 +165,7 @@ static void monitor_on_reply(Monitor *m, JsonObject *message) {
         JsonObject *value = NULL, *failure;
         const char *why = NULL;
         MonitorCommand c;
-        int error = 0;
+        int r, error = 0;
 
         if (m->n_in_flight == 0 || !monitor_is_for_us(m, message))
                 return;
@@ -177,7 +177,11 @@ static void monitor_on_reply(Monitor *m, JsonObject *message) {
         m->first = (m->first + 1) % MONITOR_COMMANDS_MAX;
         m->n_commands--;
         m->n_in_flight--;
-        (void) monitor_write_more(m); /* of an error the reading side learns as well */
+        r = monitor_write_more(m);
+        if (r < 0) {
+                monitor_fail(m, r, "cannot write to the monitor");
+                return;
+        }
         if (c.on_reply)
                 c.on_reply(c.userdata, c.tag, value, error, why);
 }

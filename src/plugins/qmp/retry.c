@@ -13,33 +13,48 @@ static int retry_on_timer(sd_event_source *s, uint64_t usec, void *userdata) {
 
         (void) s;
         (void) usec;
-        r->timer = sd_event_source_disable_unref(r->timer);
         r->fn(r->userdata);
         return 0;
 }
 
-static bool retry_in(Retry *r, sd_event *event, uint64_t usec) {
-        r->timer = sd_event_source_disable_unref(r->timer);
-        if (sd_event_add_time_relative(
-                            event, &r->timer, CLOCK_MONOTONIC, usec, 1, retry_on_timer, r) < 0)
-                return false;
+int retry_init(Retry *r, sd_event *event, RetryFn fn, void *userdata) {
+        int n;
+
+        *r = (Retry){ .fn = fn, .userdata = userdata };
+        n = sd_event_add_time(event, &r->timer, CLOCK_MONOTONIC, 0, 1, retry_on_timer, r);
+        if (n < 0)
+                return n;
         (void) sd_event_source_set_description(r->timer, "qmp-retry");
         (void) sd_event_source_set_priority(r->timer, SD_EVENT_PRIORITY_IDLE);
+        return sd_event_source_set_enabled(r->timer, SD_EVENT_OFF);
+}
+
+void retry_done(Retry *r) {
+        r->timer = sd_event_source_disable_unref(r->timer);
+}
+
+static void retry_in(Retry *r, uint64_t usec) {
+        (void) sd_event_source_set_time_relative(r->timer, usec);
+        (void) sd_event_source_set_enabled(r->timer, SD_EVENT_ONESHOT);
+}
+
+bool retry_soon(Retry *r) {
+        if (r->n_soon >= SOON_MAX)
+                return false;
+        retry_in(r, SOON_USEC << r->n_soon++);
         return true;
 }
 
-bool retry_soon(Retry *r, sd_event *event) {
-        if (r->n_soon >= SOON_MAX)
-                return false;
-        return retry_in(r, event, SOON_USEC << r->n_soon++);
-}
-
-void retry_slowly(Retry *r, sd_event *event) {
-        (void) retry_in(r, event, MIN(SLOW_USEC << r->n_slow, SLOW_MAX_USEC));
+void retry_slowly(Retry *r) {
+        retry_in(r, MIN(SLOW_USEC << r->n_slow, SLOW_MAX_USEC));
         r->n_slow = MIN(r->n_slow + 1, 6U);
 }
 
+bool retry_is_due(const Retry *r) {
+        return sd_event_source_get_enabled(r->timer, NULL) > 0;
+}
+
 void retry_reset(Retry *r) {
-        r->timer = sd_event_source_disable_unref(r->timer);
+        (void) sd_event_source_set_enabled(r->timer, SD_EVENT_OFF);
         r->n_soon = r->n_slow = 0;
 }

@@ -134,7 +134,7 @@ static void vm_on_agent_end(void *userdata, int error) {
                       strerror(-error));
         vm->agent = agent_free(vm->agent);
         vm_changed(vm);
-        (void) retry_soon(&vm->agent_retry, vm->host->event);
+        (void) retry_soon(&vm->agent_retry);
 }
 
 static const AgentOps vm_agent_ops = {
@@ -167,7 +167,7 @@ static void vm_open_agent(void *userdata) {
                       vm->place.agent_path,
                       strerror(-r));
         if (r == -ECONNREFUSED || r == -EAGAIN)
-                (void) retry_soon(&vm->agent_retry, vm->host->event);
+                (void) retry_soon(&vm->agent_retry);
 }
 
 void vm_look_for_agent(Vm *vm) {
@@ -212,15 +212,22 @@ static void vm_on_word(
 }
 
 void vm_ask_word(Vm *vm, int64_t stamp_boottime_ns) {
+        int r;
+
         vm->stamp_boottime_ns = stamp_boottime_ns;
         if (vm->word_asked) {
                 vm->word_again = true;
                 return;
         }
-        vm->word_asked = monitor_send(vm->monitor,
-                                      &(const MonitorCommand){ .execute = "query-status",
-                                                               .on_reply = vm_on_word,
-                                                               .userdata = vm }) >= 0;
+        r =
+                        monitor_send(vm->monitor,
+                                     &(const MonitorCommand){ .execute = "query-status",
+                                                              .on_reply = vm_on_word,
+                                                              .userdata = vm });
+        vm->word_asked = r >= 0;
+        /* Without the answer what is known of it would be wrong for good. */
+        if (r < 0)
+                vm->ops->on_end(vm->userdata, r, strerror(-r));
 }
 
 /* Looks at the devices again; one look at a time, however many go at once. */
@@ -284,6 +291,10 @@ static void vm_on_identity(void *userdata) {
         Vm *vm = userdata;
 
         vm->devices_asked = false;
+        if (vm->identity.error < 0) {
+                vm->ops->on_end(vm->userdata, vm->identity.error, strerror(-vm->identity.error));
+                return;
+        }
         vm_ask_devices(vm);
         if (vm->known)
                 vm_changed(vm);
@@ -371,16 +382,18 @@ int vm_new(const struct suspendd_host *host,
                 .ops = ops,
                 .userdata = userdata,
                 .identity = { .on_known = vm_on_identity, .userdata = vm },
-                .agent_retry = { .fn = vm_open_agent, .userdata = vm },
         };
         r = identity_name_from_path(place->path, &vm->fallback_name);
+        if (r >= 0)
+                r = retry_init(&vm->agent_retry, host->event, vm_open_agent, vm);
         if (r >= 0)
                 r = vm_wait(vm, GREETING_USEC);
         if (r >= 0)
                 r = monitor_new(host->event, fd, &vm_monitor_ops, vm, &vm->monitor);
+        if (r >= 0)
+                r = identity_see_process(&vm->identity, vm->monitor);
         if (r < 0)
                 return r;
-        identity_see_process(&vm->identity, vm->monitor);
         if (!vm->identity.run || !strchr(vm->identity.run, '.'))
                 host->log(host,
                           LOG_DEBUG,
@@ -399,7 +412,7 @@ Vm *vm_free(Vm *vm) {
         vm->gone = true;
         vm->monitor = monitor_free(vm->monitor);
         vm->agent = agent_free(vm->agent);
-        retry_reset(&vm->agent_retry);
+        retry_done(&vm->agent_retry);
         vm->patience = sd_event_source_disable_unref(vm->patience);
         vm->change = sd_event_source_disable_unref(vm->change);
         machine = TAKE_PTR(vm->machine);

@@ -5,6 +5,7 @@
 #include <syslog.h>
 #include <time.h>
 #include "common/clock-sample.h"
+#include "common/passing-error.h"
 #include "common/process.h"
 #include "common/time-util.h"
 #include "plugins/page/page.h"
@@ -302,6 +303,8 @@ int keeper_load(const KeeperPlace *place, const char *name, Keeper **ret) {
         if (r < 0)
                 return r;
         lost = page_state_read(place->states, name, clock_now_ns(CLOCK_BOOTTIME), &k->state);
+        if (error_is_passing(lost))
+                return lost;
         if (lost < 0) {
                 r = page_state_init(&k->state, 0, 1, false);
                 if (r < 0)

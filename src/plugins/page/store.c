@@ -10,6 +10,7 @@
 #include <systemd/sd-event.h>
 #include <time.h>
 #include "common/macro.h"
+#include "common/passing-error.h"
 #include "plugins/page/keeper.h"
 #include "plugins/page/owner.h"
 #include "plugins/page/page.h"
@@ -214,7 +215,7 @@ static int store_take_over(Store *s, const char *name) {
         if (!keeper_name_is_valid(name) || is_socket_name(name) || store_find(s, name))
                 return 0;
         if (s->n_keepers >= PAGES_MAX)
-                return -EMFILE;
+                return -E2BIG;
         r = keeper_load(&s->place, name, &k);
         if (r < 0)
                 return r;
@@ -222,7 +223,10 @@ static int store_take_over(Store *s, const char *name) {
         return 0;
 }
 
-/* One that cannot be taken over is no reason to leave the others. */
+/*
+ * One that cannot be taken over is no reason to leave the others; but of one that we lack something for,
+ * the totals may not begin anew.
+ */
 static int store_scan(Store *s, int directory) {
         const struct dirent *e;
         int fd, r = 0;
@@ -237,7 +241,7 @@ static int store_scan(Store *s, int directory) {
                 return r;
         }
         /* NOLINTNEXTLINE(concurrency-mt-unsafe): the stream is our own */
-        while ((e = readdir(d))) {
+        while (!error_is_passing(r) && (e = readdir(d))) {
                 r = store_take_over(s, e->d_name);
                 if (r < 0)
                         LOG(s,
@@ -247,7 +251,7 @@ static int store_scan(Store *s, int directory) {
                             strerrordesc_np(-r));
         }
         (void) closedir(d);
-        return 0;
+        return error_is_passing(r) ? r : 0;
 }
 
 static int store_open(Store *s) {

@@ -15,7 +15,8 @@ struct ManagerPrivate {
         sd_event_source *signals[3];
         sd_event_source *timer; /* the engine's one deadline */
         sd_event_source *quit_timer;
-        sd_event_source *chores; /* what can wait until nobody waits for us */
+        sd_event_source *chores;       /* what can wait until nobody waits for us */
+        sd_event_source *chores_timer; /* to do them again, after READY=1 did not leave */
         ModeStore *mode_store;
         FdStore *fd_store;
         char *blocked_why; /* what the block lock says; NULL: it is not asked for */
@@ -34,8 +35,12 @@ void manager_fill_policy(Manager *m, Machine *machine);
 /* A mode has been written into a VM's own definition. */
 void manager_on_mode_stored(void *userdata, Machine *machine);
 
-/* Puts the configuration into force: limits, policies, the plugins' settings. */
-void manager_apply_config(Manager *m);
+/*
+ * Puts the configuration into force: limits, policies, the plugins' settings.
+ *
+ * Returns: 0; -EMFILE and the like where a plugin lacked something to take its settings, and another try may help.
+ */
+int manager_apply_config(Manager *m);
 /* Tells the journal: manager-log.c. */
 void manager_log_milestone(const Manager *m, CycleMilestone milestone);
 

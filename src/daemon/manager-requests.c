@@ -218,7 +218,9 @@ int manager_reload(Manager *m, const char **ret_why) {
         } else {
                 old = m->config;
                 m->config = TAKE_PTR(config);
-                manager_apply_config(m);
+                r = manager_apply_config(m);
+                if (r < 0)
+                        *ret_why = "a plugin could not take its settings (see the log)";
                 config_free(old);
         }
         (void) sd_notify(false, "READY=1");

@@ -5,6 +5,7 @@
 #include <signal.h>
 #include <sys/stat.h>
 #include <systemd/sd-daemon.h>
+#include "common/passing-error.h"
 #include "common/text-escape.h"
 #include "common/time-util.h"
 #include "daemon/log.h"
@@ -16,6 +17,7 @@
 #define ASLEEP_DOUBT_USEC (10 * USEC_PER_SEC)
 #define ADOPT_QUERY_LIMIT_USEC (2 * USEC_PER_SEC)
 #define STORE_LIMIT_USEC (30 * USEC_PER_SEC)
+#define READY_RETRY_USEC (100 * USEC_PER_MSEC)
 #define QUIT_LIMIT_USEC (8 * USEC_PER_SEC)
 
 /* Signals and deadlines come before the bus, the bus before what plugins have to say. */
@@ -57,6 +59,9 @@ static void ops_let_go(void *userdata) {
         Manager *m = userdata;
 
         inhibitor_drop(m->delay_lock);
+        /* Where it was not given yet nobody waits for it any more. */
+        m->private->is_lock_answered = true;
+        manager_chores(m);
 }
 
 static void ops_arm(void *userdata, uint64_t usec) {
@@ -452,11 +457,38 @@ static void manager_update_block(Manager *m) {
         bus_api_manager_changed(m->bus_api, "Blocking");
 }
 
+static int on_chores_timer(sd_event_source *s _unused_, uint64_t usec _unused_, void *userdata) {
+        manager_chores(userdata);
+        return 0;
+}
+
+/* systemd ends whoever does not come to say that he is ready. */
+static int manager_chores_later(Manager *m, int error) {
+        struct ManagerPrivate *p = m->private;
+        int r;
+
+        (void) log_warning_errno(error, "Cannot tell systemd that we are ready; trying again");
+        p->chores_timer = sd_event_source_disable_unref(p->chores_timer);
+        r = sd_event_add_time_relative(
+                        m->event,
+                        &p->chores_timer,
+                        CLOCK_MONOTONIC,
+                        READY_RETRY_USEC,
+                        1,
+                        on_chores_timer,
+                        m);
+        if (r < 0)
+                return sd_event_exit(m->event, r);
+        (void) sd_event_source_set_description(p->chores_timer, "chores-later");
+        return 0;
+}
+
 static int on_chores(sd_event_source *s _unused_, void *userdata) {
         Manager *m = userdata;
         struct ManagerPrivate *p = m->private;
         const char *why;
         char status[256];
+        int r;
 
         manager_try_quit(m);
         if (cycle_is_urgent(m->cycle))
@@ -471,8 +503,10 @@ static int on_chores(sd_event_source *s _unused_, void *userdata) {
                         return 0;
                 if (!p->is_lock_answered)
                         return 0;
+                r = sd_notify(false, "READY=1");
+                if (r < 0)
+                        return manager_chores_later(m, r);
                 p->is_ready = true;
-                (void) sd_notify(false, "READY=1");
         }
         manager_status(m, status, sizeof(status));
         (void) sd_notifyf(false, "STATUS=%s", status);
@@ -573,7 +607,14 @@ static int manager_start_bus(Manager *m) {
 
         /* The one answer that is waited for comes when those to all the above are on their way. */
         r = sd_bus_request_name(m->bus, BUS_NAME, 0);
-        return r < 0 ? log_error_errno(r, "Cannot own %s", BUS_NAME) : 0;
+        if (r < 0)
+                return log_error_errno(r, "Cannot own %s", BUS_NAME);
+        /* sd-bus goes on without, where it lacked something as it connected; but a lock is a descriptor. */
+        r = sd_bus_can_send(m->bus, SD_BUS_TYPE_UNIX_FD);
+        if (r <= 0)
+                return log_error_errno(
+                                r < 0 ? r : -EOPNOTSUPP, "The system bus passes no descriptors");
+        return 0;
 }
 
 /* Machines that an earlier life held are met by an engine that knows whether the host sleeps. */
@@ -605,7 +646,10 @@ static void manager_adopt(Manager *m) {
         cycle_handle(m->cycle, is_preparing ? CYCLE_EVENT_ADOPT_ASLEEP : CYCLE_EVENT_ADOPT_AWAKE);
 }
 
-static void manager_load_settings(Manager *m, bool has_drift) {
+/* Returns: 0; an error that may pass, the last of which there were. */
+static int manager_load_settings(Manager *m, bool has_drift) {
+        int passing = 0;
+
         LIST_FOREACH(i, &m->plugins) {
                 Plugin *p = LIST_ENTRY(i, Plugin, plugins);
                 int r;
@@ -613,13 +657,19 @@ static void manager_load_settings(Manager *m, bool has_drift) {
                 if ((p->api->drift != NULL) != has_drift)
                         continue;
                 r = manager_load_plugin_settings(m, p);
-                if (r < 0)
-                        (void) log_error_errno(
-                                        r, "Plugin %s cannot take its settings", p->api->name);
+                if (r >= 0)
+                        continue;
+                (void) log_error_errno(r, "Plugin %s cannot take its settings", p->api->name);
+                p->is_enumerated =
+                                true; /* it will find no machines, and nobody shall wait for them */
+                passing = error_is_passing(r) ? r : passing;
         }
+        return passing;
 }
 
-void manager_apply_config(Manager *m) {
+int manager_apply_config(Manager *m) {
+        int r, passing;
+
         m->cycle->cap_usec = m->config->budget_max_usec;
         m->cycle->suspend_share = m->config->suspend_share;
         m->cycle->time_limit_usec = m->config->time_limit_usec;
@@ -631,9 +681,10 @@ void manager_apply_config(Manager *m) {
                 bus_api_machine_changed(m->bus_api, machine);
         }
         /* Whoever tells guests is ready before there are machines to run again. */
-        manager_load_settings(m, true);
-        manager_load_settings(m, false);
+        passing = manager_load_settings(m, true);
+        r = manager_load_settings(m, false);
         manager_chores(m);
+        return MIN(r, passing);
 }
 
 static void manager_register_again(Manager *m, Plugin *p) {
@@ -678,20 +729,27 @@ static void manager_restore_fds(Manager *m) {
                 log_notice("%zu descriptors of an earlier life are wanted by no plugin", n);
 }
 
-static void manager_load_plugins(Manager *m) {
+/* One that is broken is done without. One that we lacked something for is the next start's. */
+static int manager_load_plugins(Manager *m) {
         struct suspendd_host host = cycle_host();
         Plugin *p;
+        int r;
 
         host.event = m->event;
-        for (char **name = m->config->plugins; name && *name; name++)
-                if (plugin_load(m->options.plugin_dir, *name, &host, m->cycle, &p) >= 0) {
-                        list_append(&m->plugins, &p->plugins);
-                        m->cycle->has_drift |= p->api->drift != NULL;
-                        manager_register_again(m, p);
-                }
+        for (char **name = m->config->plugins; name && *name; name++) {
+                r = plugin_load(m->options.plugin_dir, *name, &host, m->cycle, &p);
+                if (error_is_passing(r))
+                        return r;
+                if (r < 0)
+                        continue;
+                list_append(&m->plugins, &p->plugins);
+                m->cycle->has_drift |= p->api->drift != NULL;
+                manager_register_again(m, p);
+        }
         manager_restore_fds(m);
-        manager_apply_config(m);
+        r = manager_apply_config(m);
         ops_on_enumerated(m);
+        return r;
 }
 
 int manager_new(const ManagerOptions *options, Manager **ret) {
@@ -749,7 +807,9 @@ int manager_run(Manager *m) {
         r = login1_start(m->login1);
         if (r < 0)
                 return log_error_errno(r, "Cannot ask logind whether the host is about to sleep");
-        manager_load_plugins(m);
+        r = manager_load_plugins(m);
+        if (r < 0)
+                return log_error_errno(r, "Ending, to be started again with all plugins");
 
         r = sd_event_loop(m->event);
         bus_api_flush(m->bus_api);
@@ -771,6 +831,7 @@ Manager *manager_free(Manager *m) {
         bus_api_free(m->bus_api);
         if (m->private) {
                 sd_event_source_disable_unref(m->private->chores);
+                sd_event_source_disable_unref(m->private->chores_timer);
                 sd_event_source_disable_unref(m->private->quit_timer);
                 sd_event_source_disable_unref(m->private->timer);
                 for (size_t i = 0; i < ARRAY_LEN(m->private->signals); i++)

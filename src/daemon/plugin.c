@@ -3,6 +3,7 @@
 #include <dlfcn.h>
 #include <errno.h>
 #include <sys/stat.h>
+#include "common/passing-error.h"
 #include "common/text-escape.h"
 #include "daemon/log.h"
 
@@ -93,6 +94,16 @@ Plugin *plugin_of_host(const struct suspendd_host *host) {
         return (Plugin *) (void *) ((char *) host - offsetof(Plugin, host));
 }
 
+/* dlopen() tells the cause in words only, the last of which are strerror()'s, if it has kept that. */
+static int error_of_text(const char *why) {
+        static const int passing[] = { EMFILE, ENFILE, ENOMEM, ENOSPC, EIO, EINTR };
+
+        for (size_t i = 0; why && i < ARRAY_LEN(passing); i++)
+                if (strstr(why, strerrordesc_np(passing[i])))
+                        return -passing[i];
+        return why && (strstr(why, "map segment") || strstr(why, "memory")) ? -ENOMEM : -ELIBBAD;
+}
+
 int plugin_load(const char *directory,
                 const char *name,
                 const struct suspendd_host *host,
@@ -118,8 +129,10 @@ int plugin_load(const char *directory,
 
         library = dlopen(path, RTLD_NOW | RTLD_LOCAL | RTLD_NODELETE);
         if (!library) {
-                (void) log_error("Cannot load plugin %s: %s", path, dlerror());
-                return -ELIBBAD;
+                const char *why = dlerror();
+
+                (void) log_error("Cannot load plugin %s: %s", path, why);
+                return error_of_text(why);
         }
         api = dlsym(library, SUSPENDD_PLUGIN_SYMBOL);
         if (!api) {

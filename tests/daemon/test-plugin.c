@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #include <errno.h>
+#include <sys/resource.h>
 #include "daemon/plugin.h"
 #include "scratch.h"
 
@@ -119,6 +120,22 @@ START_TEST(test_only_a_plain_name_is_looked_for) {
 END_TEST
 
 /* Copies a library of the system, which is none of ours. */
+/* Whoever tries again later may well load it. */
+START_TEST(test_what_was_lacking_is_told) {
+        struct rlimit limit, none = { 0 };
+        int r;
+
+        scratch_write("a.so", "no library");
+        ck_assert_int_eq(getrlimit(RLIMIT_NOFILE, &limit), 0);
+        none.rlim_max = limit.rlim_max;
+        ck_assert_int_eq(setrlimit(RLIMIT_NOFILE, &none), 0);
+        r = load("a");
+        ck_assert_int_eq(setrlimit(RLIMIT_NOFILE, &limit), 0);
+        ck_assert_int_eq(r, -EMFILE);
+        ck_assert_int_eq(load("a"), -ELIBBAD);
+}
+END_TEST
+
 START_TEST(test_library_that_is_no_plugin_is_refused) {
         char *libc;
         size_t size;
@@ -190,6 +207,7 @@ int main(void) {
         tcase_add_test(c, test_other_interface_is_refused);
         tcase_add_test(c, test_trouble_is_kept_and_told_once);
         tcase_add_test(c, test_only_a_plain_name_is_looked_for);
+        tcase_add_test(c, test_what_was_lacking_is_told);
         tcase_add_test(c, test_library_that_is_no_plugin_is_refused);
         tcase_add_test(c, test_missing_library_is_one_clear_line);
         tcase_add_test(c, test_what_others_can_write_is_not_loaded);

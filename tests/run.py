@@ -62,6 +62,10 @@ class Suites:
         """What the integration tests stand on."""
         self._python(report, unit.PLAIN, [os.path.join(TESTS, "lab", "selftest.py")])
 
+    def sweep(self, report):
+        """The daemon killed, or given an error, at a sample of its system calls."""
+        self._python(report, unit.PLAIN, python.files_in(os.path.join(TESTS, "sweep")))
+
     def integration(self, report):
         """The daemon with real logind and real guests, or with fakes."""
         self._python(report, unit.PLAIN, integration_files(), WAITING_JOBS)
@@ -93,6 +97,7 @@ ALL = [
     ("unit, TSan", Suites.unit_tsan, "tsan", False),
     ("unit, valgrind", Suites.unit_valgrind, "plain", False),
     ("lab", Suites.lab, "plain", False),
+    ("sweep", Suites.sweep, "plain", True),
     ("integration", Suites.integration, "plain", True),
     ("clocks", Suites.clocks, "plain", False),
     ("integration, systemd 257", Suites.integration_newer, "plain", False),

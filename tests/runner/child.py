@@ -2,8 +2,8 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 """child.py FILE EVENTS [--quick] [--only PATTERN] [--prefix NAME]: runs the unittest cases of one file.
 
-Each outcome is a line of JSON appended to EVENTS: [name, state, detail]. With --quick only those cases
-run whose class or method has a true attribute "quick"."""
+Each outcome is a line of JSON appended to EVENTS: [name, state, detail]; the detail of a test that passed is its
+attribute "figure". With --quick only those cases run whose class or method has a true attribute "quick"."""
 
 import argparse
 import importlib.util
@@ -34,7 +34,7 @@ class Recorder(unittest.TestResult):
     def addSuccess(self, test):
         super().addSuccess(test)
         if not self._subtests_failed:
-            self._write(test, PASSED)
+            self._write(test, PASSED, getattr(test, "figure", ""))
 
     def addFailure(self, test, err):
         super().addFailure(test, err)

@@ -23,6 +23,15 @@
 #define AT_POLKIT_MAX 64
 #define AT_POLKIT_OF_USER_MAX 8
 
+#define KNOWN_MAX 512 /* two users' connections; the bus allows each 256 */
+#define SENDER_MAX 32
+
+/* Who a sender is. It is for good: the bus gives no name twice. */
+typedef struct Known {
+        char sender[SENDER_MAX];
+        uid_t user;
+} Known;
+
 typedef struct Question {
         List questions;
         Authority *authority;
@@ -42,8 +51,10 @@ struct Authority {
         List questions;
         size_t n_at_bus;
         uint64_t n_asked;
-        sd_bus *halted;    /* the bus of which no more calls are read */
-        sd_event *event;   /* its loop */
+        sd_bus *halted;         /* the bus of which no more calls are read */
+        sd_event *event;        /* its loop */
+        Known known[KNOWN_MAX]; /* the last of them, in a ring */
+        size_t next_known;
         Question *granted; /* of the message that came last; in no list */
 };
 
@@ -262,6 +273,29 @@ static void question_ask_polkit(Question *q) {
 
 /* who it is */
 
+/* Whose process this is may steer it anyway: on a private bus, without root. */
+static bool is_master(uid_t user) {
+        return user == 0 || user == geteuid();
+}
+
+static void authority_learn(Authority *a, const char *sender, uid_t user) {
+        Known *k = &a->known[a->next_known++ % KNOWN_MAX];
+
+        if (strlen(sender) >= sizeof(k->sender))
+                return;
+        (void) snprintf(k->sender, sizeof(k->sender), "%s", sender);
+        k->user = user;
+}
+
+static bool authority_knows(const Authority *a, const char *sender, uid_t *ret) {
+        for (size_t i = 0; i < KNOWN_MAX; i++)
+                if (str_equal(a->known[i].sender, sender)) {
+                        *ret = a->known[i].user;
+                        return true;
+                }
+        return false;
+}
+
 static int on_user(sd_bus_message *reply, void *userdata, sd_bus_error *error) {
         Question *q = userdata;
         uint32_t user;
@@ -279,17 +313,22 @@ static int on_user(sd_bus_message *reply, void *userdata, sd_bus_error *error) {
         }
 
         q->user = user;
-        /* Whose process this is may steer it anyway: on a private bus, without root. */
-        if (user == 0 || user == geteuid())
+        authority_learn(q->authority, sd_bus_message_get_sender(q->call), user);
+        if (is_master(user))
                 question_grant(q);
         else
                 question_ask_polkit(q);
         return 0;
 }
 
-static int question_begin(Question *q) {
+static int question_ask_bus(Question *q) {
+        Authority *a = q->authority;
+
+        q->is_at_bus = true;
+        if (++a->n_at_bus >= AT_BUS_MAX)
+                authority_halt(a, sd_bus_message_get_bus(q->call));
         return sd_bus_call_method_async(
-                        q->authority->bus,
+                        a->bus,
                         &q->query,
                         "org.freedesktop.DBus",
                         "/org/freedesktop/DBus",
@@ -310,18 +349,24 @@ static int check_peer(sd_bus_message *call, sd_bus_error *error) {
         r = sd_bus_query_sender_creds(call, SD_BUS_CREDS_EUID, &creds);
         if (r >= 0)
                 r = sd_bus_creds_get_euid(creds, &user);
-        if (r >= 0 && (user == 0 || user == geteuid()))
+        if (r >= 0 && is_master(user))
                 return 0;
         return sd_bus_error_set(error, SD_BUS_ERROR_ACCESS_DENIED, "Only root may do this.");
 }
 
 int authority_check(Authority *a, sd_bus_message *call, const char *action, sd_bus_error *error) {
+        const char *sender = sd_bus_message_get_sender(call);
+        uid_t user = (uid_t) -1;
+        bool is_known;
         Question *q;
 
         if (a->granted && a->granted->call == call && str_equal(a->granted->action, action))
                 return 0;
-        if (!sd_bus_message_get_sender(call))
+        if (!sender)
                 return check_peer(call, error);
+        is_known = authority_knows(a, sender, &user);
+        if (is_known && is_master(user))
+                return 0;
 
         q = malloc(sizeof(*q));
         if (!q)
@@ -330,20 +375,13 @@ int authority_check(Authority *a, sd_bus_message *call, const char *action, sd_b
                 .authority = a,
                 .call = sd_bus_message_ref(call),
                 .action = action,
-                .user = (uid_t) -1,
+                .user = user,
         };
         list_append(&a->questions, &q->questions);
-        q->is_at_bus = true;
-        if (++a->n_at_bus >= AT_BUS_MAX)
-                authority_halt(a, sd_bus_message_get_bus(call));
-
-        if (question_begin(q) < 0) {
-                (void) question_free(q);
-                return sd_bus_error_set(
-                                error,
-                                SD_BUS_ERROR_ACCESS_DENIED,
-                                "It cannot be found out who asks.");
-        }
+        if (is_known)
+                question_ask_polkit(q);
+        else if (question_ask_bus(q) < 0)
+                question_refuse(q, SD_BUS_ERROR_ACCESS_DENIED, "It cannot be found out who asks.");
         return 1;
 }
 

@@ -185,11 +185,32 @@ static bool takes_long(sd_bus_message *m) {
                 sd_bus_message_has_signature(m, "u") > 0);
 }
 
+static bool begins_with(const char *s, const char *start) {
+        return strncmp(s, start, strlen(start)) == 0;
+}
+
+/*
+ * Who asks and wants no answer has asked nothing. Of calls that want one the bus lets nobody have more than a
+ * few open, of the others as many as there is room for.
+ */
+static bool is_void(sd_bus_message *m) {
+        const char *interface = sd_bus_message_get_interface(m);
+        const char *member = sd_bus_message_get_member(m);
+
+        if (sd_bus_message_is_method_call(m, NULL, NULL) <= 0 ||
+            sd_bus_message_get_expect_reply(m) > 0)
+                return false;
+        return !interface || !member || !begins_with(interface, "org.suspendd1.") ||
+               begins_with(member, "Get") || begins_with(member, "List");
+}
+
 /* Before each message is looked at for what it calls. */
 static int on_message(sd_bus_message *m, void *userdata, sd_bus_error *error) {
         BusApi *b = userdata;
 
         authority_on_message(b->authority, m);
+        if (is_void(m))
+                return 1;
         if (!is_urgent(b) || !takes_long(m))
                 return 0;
         if (b->n_waiting == ARRAY_LEN(b->waiting))

@@ -6,6 +6,7 @@
 #include "daemon/bus-internal.h"
 #include "daemon/log.h"
 
+#define HISTORY_SHORT_MAX 16                  /* records that are read at once */
 #define POLKIT_LIMIT_USEC (10 * USEC_PER_SEC) /* it may have to be started */
 
 /* One thing to be told. What it says is copied when it happens, but for the machine's path. */
@@ -176,13 +177,28 @@ static bool is_urgent(const BusApi *b) {
 
 /* what may wait */
 
-/* What is as long as there are machines, or cycles in the history. What else is in it would be kept too. */
+/* A machine that does not wake may be waited for much longer than whoever calls waits. */
+static bool is_preparing(const BusApi *b) {
+        return b->manager->cycle && b->manager->cycle->state == CYCLE_PREPARING;
+}
+
+static bool is_long_history(sd_bus_message *m) {
+        uint32_t max = 0;
+
+        if (sd_bus_message_is_method_call(m, BUS_MANAGER_INTERFACE, "GetHistory") <= 0 ||
+            sd_bus_message_has_signature(m, "u") <= 0)
+                return false;
+        (void) sd_bus_message_read(m, "u", &max);
+        (void) sd_bus_message_rewind(m, true);
+        return max == 0 || max > HISTORY_SHORT_MAX;
+}
+
+/* What is as long as there are machines, or cycles in the history; with nothing else in it that would be kept. */
 static bool takes_long(sd_bus_message *m) {
-        return (sd_bus_message_is_method_call(
+        return is_long_history(m) ||
+               (sd_bus_message_is_method_call(
                                 m, "org.freedesktop.DBus.ObjectManager", "GetManagedObjects") > 0 &&
-                sd_bus_message_has_signature(m, "") > 0) ||
-               (sd_bus_message_is_method_call(m, BUS_MANAGER_INTERFACE, "GetHistory") > 0 &&
-                sd_bus_message_has_signature(m, "u") > 0);
+                sd_bus_message_has_signature(m, "") > 0);
 }
 
 static bool begins_with(const char *s, const char *start) {
@@ -211,7 +227,7 @@ static int on_message(sd_bus_message *m, void *userdata, sd_bus_error *error) {
         authority_on_message(b->authority, m);
         if (is_void(m))
                 return 1;
-        if (!is_urgent(b) || !takes_long(m))
+        if (!is_preparing(b) || !takes_long(m))
                 return 0;
         if (b->n_waiting == ARRAY_LEN(b->waiting))
                 return sd_bus_error_set(error, BUS_ERROR_BUSY, "A cycle is under way.");
@@ -220,33 +236,33 @@ static int on_message(sd_bus_message *m, void *userdata, sd_bus_error *error) {
         return 1;
 }
 
-/* Takes up what was put off. Returns: whether there was any. */
-static bool take_up(BusApi *b) {
-        if (b->n_waiting == 0)
-                return false;
+/* Takes up what was put off. */
+static void take_up(BusApi *b) {
+        if (b->n_waiting == 0 || is_preparing(b))
+                return;
 
         for (size_t i = 0; i < b->n_waiting; i++) {
                 (void) sd_bus_enqueue_for_read(b->bus, b->waiting[i]);
                 sd_bus_message_unref(b->waiting[i]);
         }
         b->n_waiting = 0;
-        return true;
 }
 
 /* One piece at a time, for a piece is how long the next sleep may have to wait for us. */
 static int on_idle(sd_event_source *s, void *userdata) {
         BusApi *b = userdata;
 
+        take_up(b);
         if (is_urgent(b))
                 return 0;
-        if (take_up(b) || send_news(b) || send_manager(b) || (is_idle(b) && send_machine(b)))
+        if (send_news(b) || send_manager(b) || (is_idle(b) && send_machine(b)))
                 return sd_event_source_set_enabled(s, SD_EVENT_ONESHOT);
         return 0;
 }
 
 /* While somebody waits nothing is told; what ends the waiting is itself told of, and arms again. */
 static void arm(BusApi *b) {
-        if (!is_urgent(b))
+        if (!is_urgent(b) || b->n_waiting > 0)
                 (void) sd_event_source_set_enabled(b->idle, SD_EVENT_ONESHOT);
 }
 

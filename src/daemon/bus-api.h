@@ -7,7 +7,7 @@
  * org.suspendd1 on the system bus: the Manager object, and one object a machine, on a connection of
  * their own. Reading is for everybody; what changes anything, and what is private, goes through
  * bus_api_authorize(), the one place that decides who may. Changes of machines are collected and told
- * when no cycle waits for us; and so are answers given that take long.
+ * when no cycle waits for us; answers that take long are given when no sleep is prepared.
  */
 
 #include <systemd/sd-bus.h>

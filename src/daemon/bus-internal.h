@@ -34,7 +34,7 @@ struct BusApi {
         sd_bus *bus;                              /* the Manager's api_bus */
         Authority *authority;                     /* asks on the Manager's bus */
         sd_bus_slot *slots[5];                    /* objects, enumerator, object manager, filter */
-        sd_bus_message *waiting[BUS_WAITING_MAX]; /* calls put off until no cycle waits for us */
+        sd_bus_message *waiting[BUS_WAITING_MAX]; /* calls put off while a sleep is prepared */
         size_t n_waiting;
         sd_event_source *idle; /* sends the next of the news */
         List news;             /* not yet sent, in order */

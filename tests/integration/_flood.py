@@ -65,10 +65,10 @@ def message(destination, path, interface, member, arguments, flags=0, serial=1):
     return padded(b"l\1" + bytes([flags, 1]) + struct.pack("<III", len(body), serial, length) + fields[:length], 8) + body
 
 
-def connect():
+def connect(path=BUS):
     """A connection that has said hello."""
     s = socket.socket(socket.AF_UNIX)
-    s.connect(BUS)
+    s.connect(path)
     s.sendall(b"\0AUTH EXTERNAL\r\nDATA\r\nBEGIN\r\n")
     s.sendall(message("org.freedesktop.DBus", "/org/freedesktop/DBus", "org.freedesktop.DBus", "Hello", ()))
     seen = b""

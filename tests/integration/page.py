@@ -3,7 +3,6 @@
 """Drift pages as an administrator has them: suspendctl page, the daemon as it is, files that their owners have spoilt, and
 what QEMU and the compilers say of what is printed and written."""
 
-import json
 import mmap
 import os
 import re

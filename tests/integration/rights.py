@@ -1,9 +1,9 @@
+#!/usr/bin/python3
 # SPDX-License-Identifier: LGPL-2.1-or-later
 """Who may what, on a real bus with the shipped policy, real polkit and the shipped example of a rule: a user without rights
 changes nothing, sees nothing private, has nothing opened, and costs a sleep no time whatever he calls; a member of the
 group that the rule names may what it allows."""
 
-import json
 import os
 import select
 import socket
@@ -11,7 +11,7 @@ import subprocess
 import time
 import unittest
 
-from lab import LabError, LabUnavailable, Qemu, wait_for
+from lab import LabError, LabUnavailable, Qemu
 from _suspendd import BUILD, UNIT, Suspendd, SuspenddCase, start_host
 
 HERE = os.path.dirname(os.path.abspath(__file__))
@@ -177,6 +177,7 @@ class Users(RightsCase):
         self.assertEqual(self.suspendd.machine("a")["mode"], "ignore")
 
 
+@unittest.skipIf(os.path.basename(BUILD) == "asan", "time and memory under sanitizers are their own")
 class Flood(RightsCase):
     """100000 calls and more of one without rights, of all that there is to call, while the host sleeps."""
 
@@ -230,8 +231,7 @@ class Flood(RightsCase):
         print(told)
         for i, more_usec in enumerate(MORE_USEC):
             self.assertLess(max(x[i] for x in flooded), max(x[i] for x in quiet) + more_usec, told)
-        if os.path.basename(BUILD) != "asan":
-            self.assertLess(self.memory_kb() - memory, MORE_KB, told)
+        self.assertLess(self.memory_kb() - memory, MORE_KB, told)
         self.assertGreaterEqual(n_calls, CALLS, told)
         after = self.state()
         self.assertEqual((after[:2], after[3:]), (before[:2], before[3:]))

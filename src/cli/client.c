@@ -14,11 +14,13 @@
 #define MANAGER_INTERFACE "org.suspendd1.Manager"
 #define MACHINE_INTERFACE "org.suspendd1.Machine"
 #define CALL_TIMEOUT_USEC (25 * USEC_PER_SEC)
+#define ASK_TIMEOUT_USEC (120 * USEC_PER_SEC) /* as suspendd waits for polkit */
 
 struct Client {
         sd_bus *bus;
         sd_bus_slot *signals, *presence;
         uint64_t timeout_usec;
+        bool may_ask;
         ClientFn fn;
         void *userdata;
 };
@@ -74,6 +76,10 @@ void client_set_timeout(Client *c, uint64_t usec) {
         c->timeout_usec = usec;
 }
 
+void client_let_ask(Client *c) {
+        c->may_ask = true;
+}
+
 /* Names of D-Bus errors that mean something of their own to whoever called us. */
 static int fail_call(const sd_bus_error *error, int r) {
         static const struct {
@@ -112,13 +118,17 @@ static int call(Client *c,
         int r = sd_bus_message_new_method_call(
                         c->bus, ret_message, BUS_NAME, path ? path : BUS_PATH, interface, method);
 
+        if (r >= 0 && c->may_ask)
+                r = sd_bus_message_set_allow_interactive_authorization(*ret_message, true);
         /* Who looks at a daemon that was stopped does not want it started. */
         return r < 0 ? r : sd_bus_message_set_auto_start(*ret_message, false);
 }
 
 static int send_call(Client *c, sd_bus_message *m, sd_bus_message **ret) {
         _cleanup_(sd_bus_error_free) sd_bus_error error = SD_BUS_ERROR_NULL;
-        int r = sd_bus_call(c->bus, m, c->timeout_usec, &error, ret);
+        /* Of root nobody wants a password. */
+        uint64_t more_usec = c->may_ask && geteuid() != 0 ? ASK_TIMEOUT_USEC : 0;
+        int r = sd_bus_call(c->bus, m, c->timeout_usec + more_usec, &error, ret);
 
         return r < 0 ? fail_call(&error, r) : STATUS_OK;
 }

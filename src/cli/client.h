@@ -41,6 +41,9 @@ DEFINE_CLEANUP(Client *, client_free);
 /* How long each call that follows may take; 25 s at first. */
 void client_set_timeout(Client *c, uint64_t usec);
 
+/* Lets polkit ask the user for a password; each call that follows may take two minutes longer for that. */
+void client_let_ask(Client *c);
+
 /* A method of the Manager, or of the machine at @path. Never starts the daemon. @ret may be NULL. */
 int client_call(Client *c,
                 const char *path,

@@ -19,6 +19,7 @@ typedef enum VerbOptions {
         TAKES_NO_LEGEND = 1 << 5,
         TAKES_PERSISTENT = 1 << 6,
         TAKES_PAGE = 1 << 7,
+        TAKES_NO_ASK = 1 << 8,
 } VerbOptions;
 
 typedef struct Verb {
@@ -56,29 +57,35 @@ static const Verb verbs[] = {
           "A whole cycle, but the host's sleep",
           0,
           0,
-          TAKES_TABLE | TAKES_FOR,
+          TAKES_TABLE | TAKES_FOR | TAKES_NO_ASK,
           verb_rehearse },
         { "mode",
           "GLOB… MODE",
           "Set what a sleep does to machines",
           2,
           ANY,
-          TAKES_TABLE | TAKES_PERSISTENT,
+          TAKES_TABLE | TAKES_PERSISTENT | TAKES_NO_ASK,
           verb_mode },
-        { "sync", "[GLOB…]", "Set machines' clocks by the host's", 0, ANY, TAKES_TABLE, verb_sync },
+        { "sync",
+          "[GLOB…]",
+          "Set machines' clocks by the host's",
+          0,
+          ANY,
+          TAKES_TABLE | TAKES_NO_ASK,
+          verb_sync },
         { "register",
           "MONITOR [AGENT]",
           "Take care of a machine from now on",
           1,
           2,
-          TAKES_PLUGIN | TAKES_NAME,
+          TAKES_PLUGIN | TAKES_NAME | TAKES_NO_ASK,
           verb_register },
         { "unregister",
           "MONITOR|NAME",
           "Forget a machine that was registered",
           1,
           1,
-          TAKES_PLUGIN,
+          TAKES_PLUGIN | TAKES_NO_ASK,
           verb_unregister },
         { "notify",
           "PLUGIN EVENT NAME",
@@ -92,7 +99,7 @@ static const Verb verbs[] = {
           "Drift pages: create, list, show, remove",
           0,
           2,
-          TAKES_TABLE | TAKES_PAGE,
+          TAKES_TABLE | TAKES_PAGE | TAKES_NO_ASK,
           verb_page },
 };
 
@@ -104,6 +111,7 @@ enum {
         OPTION_PLUGIN,
         OPTION_NAME,
         OPTION_PERSISTENT,
+        OPTION_NO_ASK,
         OPTION_OWNER,
         OPTION_VECTORS,
         OPTION_NOTIFY,
@@ -123,6 +131,7 @@ static const struct option options[] = {
         { "plugin", required_argument, NULL, OPTION_PLUGIN },
         { "name", required_argument, NULL, OPTION_NAME },
         { "persistent", no_argument, NULL, OPTION_PERSISTENT },
+        { "no-ask-password", no_argument, NULL, OPTION_NO_ASK },
         { "owner", required_argument, NULL, OPTION_OWNER },
         { "vectors", required_argument, NULL, OPTION_VECTORS },
         { "notify", no_argument, NULL, OPTION_NOTIFY },
@@ -159,6 +168,7 @@ static void print_help(void) {
                     "     --plugin=NAME       register, unregister: what reaches the machine (qmp)\n"
                     "     --name=NAME         register: what to call it\n"
                     "     --persistent        mode: write it into the VMs' own definitions\n"
+                    "     --no-ask-password   Fail rather than have polkit ask for one\n"
                     "     --owner=USER        page create: whom its VMM runs as (root)\n"
                     "     --vectors=N         page create: its doorbell's, 0 for none (1)\n"
                     "     --notify            page create: its ACPI table looks each second\n"
@@ -245,6 +255,8 @@ static int take_option(Command *c, int option, const char *value) {
         case OPTION_PERSISTENT:
                 c->is_persistent = true;
                 return TAKES_PERSISTENT;
+        case OPTION_NO_ASK:
+                return TAKES_NO_ASK;
         default:
                 c->is_quiet = true;
                 return 0;
@@ -343,6 +355,8 @@ int main(int argc, char **argv) {
         if (r != STATUS_OK)
                 return r;
 
+        if (verb->options & TAKES_NO_ASK && !(given & TAKES_NO_ASK))
+                client_let_ask(client);
         c.client = client;
         c.arguments = argv + optind;
         r = verb->run(&c);

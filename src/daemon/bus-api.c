@@ -2,8 +2,12 @@
 #include "daemon/bus-api.h"
 #include <errno.h>
 #include "common/text-escape.h"
+#include "common/time-util.h"
 #include "daemon/bus-internal.h"
 #include "daemon/log.h"
+
+#define HISTORY_SHORT_MAX 16                  /* records that are read at once */
+#define POLKIT_LIMIT_USEC (10 * USEC_PER_SEC) /* it may have to be started */
 
 /* One thing to be told. What it says is copied when it happens, but for the machine's path. */
 typedef struct News {
@@ -167,11 +171,89 @@ static bool is_idle(const BusApi *b) {
         return b->manager->cycle && b->manager->cycle->state == CYCLE_IDLE;
 }
 
+static bool is_urgent(const BusApi *b) {
+        return b->manager->cycle && cycle_is_urgent(b->manager->cycle);
+}
+
+/* what may wait */
+
+/* A machine that does not wake may be waited for much longer than whoever calls waits. */
+static bool is_preparing(const BusApi *b) {
+        return b->manager->cycle && b->manager->cycle->state == CYCLE_PREPARING;
+}
+
+static bool is_long_history(sd_bus_message *m) {
+        uint32_t max = 0;
+
+        if (sd_bus_message_is_method_call(m, BUS_MANAGER_INTERFACE, "GetHistory") <= 0 ||
+            sd_bus_message_has_signature(m, "u") <= 0)
+                return false;
+        (void) sd_bus_message_read(m, "u", &max);
+        (void) sd_bus_message_rewind(m, true);
+        return max == 0 || max > HISTORY_SHORT_MAX;
+}
+
+/* What is as long as there are machines, or cycles in the history; with nothing else in it that would be kept. */
+static bool takes_long(sd_bus_message *m) {
+        return is_long_history(m) ||
+               (sd_bus_message_is_method_call(
+                                m, "org.freedesktop.DBus.ObjectManager", "GetManagedObjects") > 0 &&
+                sd_bus_message_has_signature(m, "") > 0);
+}
+
+static bool begins_with(const char *s, const char *start) {
+        return strncmp(s, start, strlen(start)) == 0;
+}
+
+/*
+ * Who asks and wants no answer has asked nothing. Of calls that want one the bus lets nobody have more than a
+ * few open, of the others as many as there is room for.
+ */
+static bool is_void(sd_bus_message *m) {
+        const char *interface = sd_bus_message_get_interface(m);
+        const char *member = sd_bus_message_get_member(m);
+
+        if (sd_bus_message_is_method_call(m, NULL, NULL) <= 0 ||
+            sd_bus_message_get_expect_reply(m) > 0)
+                return false;
+        return !interface || !member || !begins_with(interface, "org.suspendd1.") ||
+               begins_with(member, "Get") || begins_with(member, "List");
+}
+
+/* Before each message is looked at for what it calls. */
+static int on_message(sd_bus_message *m, void *userdata, sd_bus_error *error) {
+        BusApi *b = userdata;
+
+        authority_on_message(b->authority, m);
+        if (is_void(m))
+                return 1;
+        if (!is_preparing(b) || !takes_long(m))
+                return 0;
+        if (b->n_waiting == ARRAY_LEN(b->waiting))
+                return sd_bus_error_set(error, BUS_ERROR_BUSY, "A cycle is under way.");
+
+        b->waiting[b->n_waiting++] = sd_bus_message_ref(m);
+        return 1;
+}
+
+/* Takes up what was put off. */
+static void take_up(BusApi *b) {
+        if (b->n_waiting == 0 || is_preparing(b))
+                return;
+
+        for (size_t i = 0; i < b->n_waiting; i++) {
+                (void) sd_bus_enqueue_for_read(b->bus, b->waiting[i]);
+                sd_bus_message_unref(b->waiting[i]);
+        }
+        b->n_waiting = 0;
+}
+
 /* One piece at a time, for a piece is how long the next sleep may have to wait for us. */
 static int on_idle(sd_event_source *s, void *userdata) {
         BusApi *b = userdata;
 
-        if (cycle_is_urgent(b->manager->cycle))
+        take_up(b);
+        if (is_urgent(b))
                 return 0;
         if (send_news(b) || send_manager(b) || (is_idle(b) && send_machine(b)))
                 return sd_event_source_set_enabled(s, SD_EVENT_ONESHOT);
@@ -180,9 +262,8 @@ static int on_idle(sd_event_source *s, void *userdata) {
 
 /* While somebody waits nothing is told; what ends the waiting is itself told of, and arms again. */
 static void arm(BusApi *b) {
-        if (b->manager->cycle && cycle_is_urgent(b->manager->cycle))
-                return;
-        (void) sd_event_source_set_enabled(b->idle, SD_EVENT_ONESHOT);
+        if (!is_urgent(b) || b->n_waiting > 0)
+                (void) sd_event_source_set_enabled(b->idle, SD_EVENT_ONESHOT);
 }
 
 /* lifetime */
@@ -216,7 +297,10 @@ static int add_objects(BusApi *b) {
         if (r < 0)
                 return r;
 
-        return sd_bus_add_object_manager(b->bus, &b->slots[3], BUS_PATH);
+        r = sd_bus_add_object_manager(b->bus, &b->slots[3], BUS_PATH);
+        if (r < 0)
+                return r;
+        return sd_bus_add_filter(b->bus, &b->slots[4], on_message, b);
 }
 
 int bus_api_new(Manager *manager, BusApi **ret) {
@@ -228,8 +312,11 @@ int bus_api_new(Manager *manager, BusApi **ret) {
                 return -ENOMEM;
 
         b->manager = manager;
-        b->bus = sd_bus_ref(manager->bus);
         list_init(&b->news);
+        b->bus = sd_bus_ref(manager->api_bus);
+        r = authority_new(manager->bus, POLKIT_LIMIT_USEC, &b->authority);
+        if (r < 0)
+                return r;
 
         r = sd_event_add_defer(manager->event, &b->idle, on_idle, b);
         if (r < 0)
@@ -256,9 +343,12 @@ BusApi *bus_api_free(BusApi *b) {
 
         for (size_t i = 0; i < ARRAY_LEN(b->slots); i++)
                 sd_bus_slot_unref(b->slots[i]);
+        for (size_t i = 0; i < b->n_waiting; i++)
+                sd_bus_message_unref(b->waiting[i]);
         LIST_FOREACH(i, &b->news)
         (void) news_free(LIST_ENTRY(i, News, news));
         sd_event_source_disable_unref(b->idle);
+        authority_free(b->authority);
         sd_bus_unref(b->bus);
         free(b);
         return NULL;
@@ -373,23 +463,8 @@ void bus_api_flush(BusApi *b) {
 
 /* who may */
 
-int bus_api_authorize(sd_bus_message *message, sd_bus_error *error) {
-        _cleanup_(sd_bus_creds_unrefp) sd_bus_creds *creds = NULL;
-        uid_t uid;
-        int r;
-
-        r = sd_bus_query_sender_creds(message, SD_BUS_CREDS_EUID, &creds);
-        if (r >= 0)
-                r = sd_bus_creds_get_euid(creds, &uid);
-        /* Whose process this is may steer it anyway: on a private bus, without root. */
-        if (r >= 0 && (uid == 0 || uid == geteuid()))
-                return 0;
-
-        (void) sd_bus_error_set(
-                        error,
-                        SD_BUS_ERROR_ACCESS_DENIED,
-                        r < 0 ? "It cannot be found out who asks." : "Only root may do this.");
-        return -EACCES;
+int bus_api_authorize(BusApi *b, sd_bus_message *call, const char *action, sd_bus_error *error) {
+        return authority_check(b->authority, call, action, error);
 }
 
 /* helpers */

@@ -11,8 +11,11 @@
  * else to do.
  */
 
+#include "daemon/authority.h"
 #include "daemon/bus-api.h"
 #include "daemon/manager.h"
+
+#define BUS_WAITING_MAX 64
 
 #define BUS_PATH "/org/suspendd1"
 #define BUS_MACHINE_PREFIX BUS_PATH "/machine"
@@ -28,8 +31,11 @@
 
 struct BusApi {
         Manager *manager;
-        sd_bus *bus;           /* borrowed from the Manager */
-        sd_bus_slot *slots[4]; /* objects, enumerator, object manager */
+        sd_bus *bus;                              /* the Manager's api_bus */
+        Authority *authority;                     /* asks on the Manager's bus */
+        sd_bus_slot *slots[5];                    /* objects, enumerator, object manager, filter */
+        sd_bus_message *waiting[BUS_WAITING_MAX]; /* calls put off while a sleep is prepared */
+        size_t n_waiting;
         sd_event_source *idle; /* sends the next of the news */
         List news;             /* not yet sent, in order */
         unsigned changed;      /* properties of the Manager, a bit each */

@@ -290,15 +290,12 @@ static BusApi *current_api(sd_bus_message *message) {
         return sd_bus_slot_get_userdata(sd_bus_get_current_slot(sd_bus_message_get_bus(message)));
 }
 
-/* Reads the one argument of a call that may come from root alone; INVALID is "default". */
+/* Reads the one argument; INVALID is "default". */
 static int read_mode(sd_bus_message *message, const char *what, sd_bus_error *error, Mode *ret) {
         const char *name;
         int r;
 
         r = sd_bus_message_read(message, "s", &name);
-        if (r < 0)
-                return r;
-        r = bus_api_authorize(message, error);
         if (r < 0)
                 return r;
 
@@ -323,6 +320,9 @@ static int method_set_mode(sd_bus_message *message, void *userdata, sd_bus_error
         (void) snprintf(what, sizeof(what), "Cannot set the mode of %s", m->id);
         r = read_mode(message, what, error, &mode);
         if (r < 0)
+                return r;
+        r = bus_api_authorize(b, message, ACTION_SET_MODE, error);
+        if (r != 0)
                 return r;
 
         r = manager_set_mode(b->manager, m, mode, &why);
@@ -368,6 +368,9 @@ static int method_store_mode(sd_bus_message *message, void *userdata, sd_bus_err
         r = read_mode(message, "Cannot store the mode", error, &mode);
         if (r < 0)
                 return r;
+        r = bus_api_authorize(b, message, ACTION_STORE_MODE, error);
+        if (r != 0)
+                return r;
 
         sd_bus_message_ref(message);
         r = manager_store_mode(b->manager, m, mode, on_mode_stored, message, &why);
@@ -384,8 +387,8 @@ static int method_sync(sd_bus_message *message, void *userdata, sd_bus_error *er
         char what[256];
         int r;
 
-        r = bus_api_authorize(message, error);
-        if (r < 0)
+        r = bus_api_authorize(b, message, ACTION_SYNC_CLOCK, error);
+        if (r != 0)
                 return r;
 
         (void) snprintf(what, sizeof(what), "Cannot set the clock of %s", m->id);

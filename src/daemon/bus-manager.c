@@ -208,6 +208,9 @@ static int method_get_machine(sd_bus_message *message, void *userdata, sd_bus_er
         if (r < 0)
                 return r;
 
+        if (strlen(id) > ADDRESS_MAX)
+                return bus_error_set(error, -EINVAL, "Cannot find the machine", "too long a name");
+
         m = find_machine(b, id);
         if (!m)
                 return sd_bus_error_setf(
@@ -265,8 +268,8 @@ static int method_rehearse(sd_bus_message *message, void *userdata, sd_bus_error
         r = sd_bus_message_read(message, "t", &for_usec);
         if (r < 0)
                 return r;
-        r = bus_api_authorize(message, error);
-        if (r < 0)
+        r = bus_api_authorize(b, message, ACTION_REHEARSE, error);
+        if (r != 0)
                 return r;
 
         r = manager_rehearse(b->manager, for_usec, &why);
@@ -293,15 +296,15 @@ static int method_register(sd_bus_message *message, void *userdata, sd_bus_error
         r = sd_bus_message_read(message, "ssss", &plugin, &name, &address, &agent);
         if (r < 0)
                 return r;
-        r = bus_api_authorize(message, error);
-        if (r < 0)
-                return r;
 
         if (!is_argument(plugin) || !is_argument(name) || !is_argument(address) ||
             !is_argument(agent))
                 return bus_error_set(error, -EINVAL, what, "too long, or with control characters");
         if (!*address)
                 return bus_error_set(error, -EINVAL, what, "no address is given");
+        r = bus_api_authorize(b, message, ACTION_MANAGE_MACHINES, error);
+        if (r != 0)
+                return r;
 
         registration = (Registration){
                 .plugin = (char *) (*plugin ? plugin : "qmp"),
@@ -316,6 +319,7 @@ static int method_register(sd_bus_message *message, void *userdata, sd_bus_error
 }
 
 static int method_unregister(sd_bus_message *message, void *userdata, sd_bus_error *error) {
+        static const char what[] = "Cannot unregister the machine";
         BusApi *b = userdata;
         const char *plugin, *address, *why = NULL;
         int r;
@@ -323,15 +327,17 @@ static int method_unregister(sd_bus_message *message, void *userdata, sd_bus_err
         r = sd_bus_message_read(message, "ss", &plugin, &address);
         if (r < 0)
                 return r;
-        r = bus_api_authorize(message, error);
-        if (r < 0)
+        if (!is_argument(plugin) || !is_argument(address))
+                return bus_error_set(error, -EINVAL, what, "too long, or with control characters");
+        r = bus_api_authorize(b, message, ACTION_MANAGE_MACHINES, error);
+        if (r != 0)
                 return r;
 
         r = manager_unregister(b->manager, *plugin ? plugin : "qmp", address, &why);
         if (r == -ENOENT && !why)
                 why = "nothing is registered under this address";
         if (r < 0)
-                return bus_error_set(error, r, "Cannot unregister the machine", why);
+                return bus_error_set(error, r, what, why);
         return sd_bus_reply_method_return(message, NULL);
 }
 
@@ -344,15 +350,15 @@ static int method_notify(sd_bus_message *message, void *userdata, sd_bus_error *
         r = sd_bus_message_read(message, "sss", &plugin, &event, &name);
         if (r < 0)
                 return r;
-        r = bus_api_authorize(message, error);
-        if (r < 0)
-                return r;
 
         /* A VM's name is whatever somebody called it; the plugin looks for it and does no more. */
         if (!is_argument(plugin) || !is_argument(event) || strlen(name) > ADDRESS_MAX)
                 return bus_error_set(error, -EINVAL, what, "too long, or with control characters");
         if (!*event || !*name)
                 return bus_error_set(error, -EINVAL, what, "no event or no name is given");
+        r = bus_api_authorize(b, message, ACTION_NOTIFY, error);
+        if (r != 0)
+                return r;
 
         r = manager_notify(b->manager, plugin, event, name, &why);
         if (r < 0)
@@ -365,8 +371,8 @@ static int method_reload(sd_bus_message *message, void *userdata, sd_bus_error *
         const char *why = NULL;
         int r;
 
-        r = bus_api_authorize(message, error);
-        if (r < 0)
+        r = bus_api_authorize(b, message, ACTION_RELOAD, error);
+        if (r != 0)
                 return r;
 
         r = manager_reload(b->manager, &why);

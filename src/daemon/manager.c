@@ -8,11 +8,13 @@
 #include "common/passing-error.h"
 #include "common/text-escape.h"
 #include "common/time-util.h"
+#include "daemon/authority.h"
 #include "daemon/log.h"
 #include "daemon/manager-internal.h"
 #include "daemon/messages.h"
 
 #define BUS_NAME "org.suspendd1"
+#define BUS_ADDRESS "unix:path=/run/dbus/system_bus_socket"
 #define LOCK_WHY "VMs are suspended or paused before the host sleeps"
 #define ASLEEP_DOUBT_USEC (10 * USEC_PER_SEC)
 #define ADOPT_QUERY_LIMIT_USEC (2 * USEC_PER_SEC)
@@ -20,10 +22,14 @@
 #define READY_RETRY_USEC (100 * USEC_PER_MSEC)
 #define QUIT_LIMIT_USEC (8 * USEC_PER_SEC)
 
-/* Signals and deadlines come before the bus, the bus before what plugins have to say. */
+/*
+ * Signals and deadlines come before the bus, by which logind speaks, the bus before what plugins have to say. What
+ * anybody may call comes last, for it may be as much as he likes, and takes turns with what else can wait.
+ */
 enum {
         PRIORITY_DEADLINE = SD_EVENT_PRIORITY_IMPORTANT - 10,
         PRIORITY_BUS = SD_EVENT_PRIORITY_IMPORTANT,
+        PRIORITY_API = AUTHORITY_CALLS_PRIORITY,
         PRIORITY_CHORES = SD_EVENT_PRIORITY_IDLE,
 };
 
@@ -580,6 +586,31 @@ static int manager_open_files(Manager *m) {
         return cycle_new(&cycle_ops, m, m->journal, history_next_number(m->history), &m->cycle);
 }
 
+/* It takes no descriptors, for no call has any. */
+static int manager_start_api_bus(Manager *m) {
+        /* NOLINTNEXTLINE(concurrency-mt-unsafe): there is one thread yet */
+        const char *address = secure_getenv("DBUS_SYSTEM_BUS_ADDRESS");
+        int r;
+
+        r = sd_bus_new(&m->api_bus);
+        if (r < 0)
+                return r;
+        r = sd_bus_set_address(m->api_bus, address ?: BUS_ADDRESS);
+        if (r < 0)
+                return r;
+        r = sd_bus_set_bus_client(m->api_bus, true);
+        if (r < 0)
+                return r;
+        r = sd_bus_negotiate_fds(m->api_bus, false);
+        if (r < 0)
+                return r;
+        r = sd_bus_start(m->api_bus);
+        if (r < 0)
+                return r;
+        (void) sd_bus_set_exit_on_disconnect(m->api_bus, true);
+        return sd_bus_attach_event(m->api_bus, m->event, PRIORITY_API);
+}
+
 static int manager_start_bus(Manager *m) {
         int r;
 
@@ -590,6 +621,9 @@ static int manager_start_bus(Manager *m) {
         r = sd_bus_attach_event(m->bus, m->event, PRIORITY_BUS);
         if (r < 0)
                 return r;
+        r = manager_start_api_bus(m);
+        if (r < 0)
+                return log_error_errno(r, "Cannot connect to the system bus");
         r = bus_api_new(m, &m->bus_api);
         if (r < 0)
                 return log_error_errno(r, "Cannot offer our objects on the bus");
@@ -606,7 +640,8 @@ static int manager_start_bus(Manager *m) {
                 return r;
 
         /* The one answer that is waited for comes when those to all the above are on their way. */
-        r = sd_bus_request_name(m->bus, BUS_NAME, 0);
+        (void) sd_bus_flush(m->bus);
+        r = sd_bus_request_name(m->api_bus, BUS_NAME, 0);
         if (r < 0)
                 return log_error_errno(r, "Cannot own %s", BUS_NAME);
         /* sd-bus goes on without, where it lacked something as it connected; but a lock is a descriptor. */
@@ -843,6 +878,7 @@ Manager *manager_free(Manager *m) {
         runtime_state_free(m->runtime_state);
         journal_free(m->journal);
         config_free(m->config);
+        sd_bus_flush_close_unref(m->api_bus);
         sd_bus_flush_close_unref(m->bus);
         sd_event_unref(m->event);
         free(m->private);

@@ -30,7 +30,8 @@ typedef struct ManagerOptions {
 struct Manager {
         ManagerOptions options;
         sd_event *event;
-        sd_bus *bus;
+        sd_bus *bus; /* to logind and polkit; of what comes by it nothing waits for what anybody may send */
+        sd_bus *api_bus; /* what is called by others */
         Config *config;
         Cycle *cycle;
         Journal *journal;

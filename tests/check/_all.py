@@ -16,6 +16,8 @@ CHECKS = [
     _docs.settings,
     _docs.options,
     _docs.bus_members,
+    _docs.bus_policy,
+    _docs.actions,
     _docs.messages,
     _faults.faults,
     _tools.layout,

@@ -13,10 +13,13 @@ COMMAND_PAGE = "man/suspendctl.1"
 GUEST_PAGE = "man/suspend-guest.8"
 MESSAGES = "src/daemon/messages.h"
 BUS = ("src/daemon/bus-manager.c", "src/daemon/bus-machine.c")
+BUS_POLICY = "conf/org.suspendd1.conf"
+ACTIONS = ("src/daemon/bus-api.h", "conf/org.suspendd1.policy")
 
 # How the code names what it knows.
 SETTING = r'str_equal\((?:\w+->)?key, "(\w+)"\)|\[POLICY_\w+\] = "(\w+)"'
 OPTION = r'\{ "([a-z-]+)", (?:no|required|optional)_argument'
+METHOD = r'SD_BUS_METHOD\w*\(\s*"([A-Z]\w+)"'
 MEMBER = r'(?:SD_BUS_\w+|CHANGING|CONSTANT|WHOLE)\(\s*"([A-Z]\w+)"'
 
 
@@ -71,6 +74,21 @@ def bus_members(tree):
     page = text_of(tree, DAEMON_PAGE)
     known = {x for name in BUS for x in found(MEMBER, text_of(tree, name))}
     return ["%s:1: lacks %s" % (DAEMON_PAGE, x) for x in sorted(known) if not re.search(r"\b%s\b" % x, page)]
+
+
+def bus_policy(tree):
+    """Each method on the bus is named in the bus's policy, in which nothing of ours is that there is not."""
+    known = {x for name in BUS for x in found(METHOD, text_of(tree, name))}
+    named = found(r'send_interface="org\.suspendd1\.\w+"\s+send_member="(\w+)"', text_of(tree, BUS_POLICY))
+    return differ(BUS_POLICY, "method", known, named)
+
+
+def actions(tree):
+    """Each action that polkit is asked for is told to polkit, and is in suspendd(8)."""
+    code, policy = ACTIONS
+    known = found(r'"(org\.suspendd1\.[a-z-]+)"', text_of(tree, code))
+    return differ(policy, "action", known, found(r'<action id="([^"]+)"', text_of(tree, policy))) + \
+        differ(DAEMON_PAGE, "action", known, found(r"^\.It Sy (org\.suspendd1\.[a-z-]+)$", text_of(tree, DAEMON_PAGE)))
 
 
 def messages(tree):

@@ -111,6 +111,20 @@ class CheckTest(unittest.TestCase):
         self.write("src/daemon/bus-machine.c", 'CHANGING("Name", "s", property_text, name),\n')
         self.assert_sees(_docs.bus_members, "man/suspendd.8", ".Fn Reload\n", ".Fn Reload\n.Va Name\n")
 
+    def test_bus_policy(self):
+        self.write("src/daemon/bus-manager.c", 'SD_BUS_METHOD_WITH_ARGS(\n        "Reload", SD_BUS_ARGS("s", name))\n')
+        self.write("src/daemon/bus-machine.c", "")
+        rule = '<allow send_destination="x"\n       send_interface="org.suspendd1.Manager"\n       send_member="%s"/>\n'
+        self.assert_sees(_docs.bus_policy, "conf/org.suspendd1.conf", "", rule % "Reload")
+        self.assert_sees(_docs.bus_policy, "conf/org.suspendd1.conf", rule % "Reload" + rule % "Gone", rule % "Reload")
+
+    def test_actions(self):
+        self.write("src/daemon/bus-api.h", '#define ACTION_RELOAD "org.suspendd1.reload"\n')
+        self.write("man/suspendd.8", ".It Sy org.suspendd1.reload\n")
+        action = '<action id="org.suspendd1.%s">\n'
+        self.assert_sees(_docs.actions, "conf/org.suspendd1.policy", action % "sync", action % "reload")
+        self.assert_sees(_docs.actions, "man/suspendd.8", "", ".It Sy org.suspendd1.reload\n")
+
     def test_messages(self):
         self.write("src/daemon/messages.h", '#define SUSPENDD_MESSAGE_WOKE "%s"\n' % ("0f" * 16))
         self.write("src/daemon/a.c", "SUSPENDD_MESSAGE_WOKE\n")

@@ -119,7 +119,7 @@ size_t cycle_n_held(const Cycle *c) {
 }
 
 bool cycle_is_urgent(const Cycle *c) {
-        return c->state != CYCLE_IDLE;
+        return c->state == CYCLE_PREPARING || c->state == CYCLE_RESTORING;
 }
 
 bool inhibitor_is_held(const Inhibitor *i) {
@@ -475,6 +475,7 @@ int fake_manager_new(size_t n_more, Manager **ret) {
         r = sd_bus_open_system(&m->bus);
         if (r < 0)
                 return r;
+        m->api_bus = sd_bus_ref(m->bus);
         r = sd_bus_attach_event(m->bus, m->event, SD_EVENT_PRIORITY_NORMAL);
         if (r < 0)
                 return r;

@@ -3,7 +3,6 @@
 """Drift pages as an administrator has them: suspendctl page, the daemon as it is, files that their owners have spoilt, and
 what QEMU and the compilers say of what is printed and written."""
 
-import json
 import mmap
 import os
 import re
@@ -96,11 +95,9 @@ class Command(PageCase):
                 self.assertEqual(self.code("page", *arguments), code)
         self.assertEqual([p["name"] for p in self.json("page", "list")], ["vm"])
 
-    def test_user_without_rights_looks_and_changes_nothing(self):
+    def test_user_without_rights_sees_and_changes_nothing(self):
         self.good("page", "create", "vm")
-        self.assertEqual(json.loads(self.good("--json", "page", "list", user=NOBODY))[0]["name"], "vm")
-        self.assertEqual(self.ctl("page", "show", "vm", user=NOBODY).returncode, 0)
-        for arguments in (("create", "mine"), ("create", "mine", "--owner=nobody"), ("remove", "vm"),
+        for arguments in (("list",), ("show", "vm"), ("create", "mine"), ("create", "mine", "--owner=nobody"), ("remove", "vm"),
                           ("remove", "vm", "--force")):
             with self.subTest(arguments=arguments):
                 self.assertEqual(self.code("page", *arguments, user=NOBODY), 5)

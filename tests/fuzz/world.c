@@ -423,6 +423,7 @@ static void manager_start(Manager *m, int fd) {
         (void) manager_add_source(p->chores, PRIORITY_CHORES, "chores");
         m->bus = bus_new(fd, true);
         HOLDS(sd_bus_attach_event(m->bus, m->event, PRIORITY_BUS) >= 0);
+        m->api_bus = sd_bus_ref(m->bus); /* one line to the world is enough */
         HOLDS(fd_store_new(&p->fd_store) == 0);
         HOLDS(bus_api_new(m, &m->bus_api) == 0);
         HOLDS(inhibitor_new(m->bus, "delay", on_delay_lock, m, &m->delay_lock) >= 0);

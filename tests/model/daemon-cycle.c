@@ -118,11 +118,11 @@ static void cycle_ask(Play *p, unsigned i) {
         if (m->asked == STEP_NONE)
                 return;
         if (p->s.is_relative && m->state != MACHINE_WAKING && m->could_time)
-                machine_handle(p, i, MACHINE_EVENT_SAMPLE);
+                daemon_machine_handle(p, i, MACHINE_EVENT_SAMPLE);
         else if (m->asked == SUSPENDD_ACT_SUSPEND)
-                machine_handle(p, i, MACHINE_EVENT_SUSPEND);
+                daemon_machine_handle(p, i, MACHINE_EVENT_SUSPEND);
         else
-                machine_handle(p, i, MACHINE_EVENT_PAUSE);
+                daemon_machine_handle(p, i, MACHINE_EVENT_PAUSE);
 }
 
 static void cycle_budget(Play *p) {
@@ -164,7 +164,7 @@ void daemon_on_newcomer(Play *p, unsigned i) {
 static void cycle_tell(Play *p, unsigned states, MachineEvent event) {
         FOR_EACH_MACHINE(p, i)
         if (states & BIT(p->s.vms[i].m.state))
-                machine_handle(p, i, event);
+                daemon_machine_handle(p, i, event);
 }
 
 static void cycle_let_go(Play *p) {
@@ -204,7 +204,7 @@ static void cycle_restore(Play *p) {
                 if ((m->state == MACHINE_IDLE || m->state == MACHINE_WATCHED) &&
                     m->run_state == SUSPENDD_STATE_RUNNING &&
                     (is_lost_time || m->asked != STEP_NONE))
-                        machine_handle(p, i, MACHINE_EVENT_CORRECT);
+                        daemon_machine_handle(p, i, MACHINE_EVENT_CORRECT);
         }
         p->s.is_restored_armed = true;
 }
@@ -328,7 +328,7 @@ void daemon_remove(Play *p, unsigned i) {
 }
 
 void daemon_sync(Play *p, unsigned i) {
-        machine_handle(p, i, MACHINE_EVENT_CORRECT);
+        daemon_machine_handle(p, i, MACHINE_EVENT_CORRECT);
 }
 
 /* lifetime */

@@ -96,7 +96,7 @@ static void machine_leave(Play *p, unsigned i) {
 
 static void machine_corrected(Play *p, unsigned i, bool is_known) {
         machine(p, i)->is_time_known = is_known;
-        machine_handle(p, i, MACHINE_EVENT_CORRECTED);
+        daemon_machine_handle(p, i, MACHINE_EVENT_CORRECTED);
 }
 
 static void machine_correct(Play *p, unsigned i) {
@@ -114,14 +114,14 @@ static void machine_correct(Play *p, unsigned i) {
 static void machine_sampled(Play *p, unsigned i) {
         bool is_suspend = machine(p, i)->asked == SUSPENDD_ACT_SUSPEND;
 
-        machine_handle(p, i, is_suspend ? MACHINE_EVENT_SUSPEND : MACHINE_EVENT_PAUSE);
+        daemon_machine_handle(p, i, is_suspend ? MACHINE_EVENT_SUSPEND : MACHINE_EVENT_PAUSE);
 }
 
 static void machine_watch(Play *p, unsigned i) {
         ModelMachine *m = machine(p, i);
 
         if (!m->is_suspend_owed)
-                machine_handle(p, i, MACHINE_EVENT_EXPIRED);
+                daemon_machine_handle(p, i, MACHINE_EVENT_EXPIRED);
         else if (m->is_time_known)
                 m->is_timer_armed = true;
 }
@@ -163,7 +163,7 @@ static void machine_act(Play *p, unsigned i, unsigned actions) {
                 machine_watch(p, i);
 }
 
-void machine_handle(Play *p, unsigned i, MachineEvent event) {
+void daemon_machine_handle(Play *p, unsigned i, MachineEvent event) {
         ModelMachine *m = machine(p, i);
         MachineRule rule = mistake_machine_rule(p->mistake, m->state, event);
 
@@ -235,16 +235,17 @@ static bool machine_adopt(Play *p, unsigned i) {
         if (is_running && cycle == CYCLE_PREPARING)
                 return false;
         if (is_standing || (is_running && is_held && cycle == CYCLE_SLEEPING)) {
-                machine_handle(p, i, MACHINE_EVENT_ADOPT);
-                machine_handle(p, i, machine_event_of(p, m));
+                daemon_machine_handle(p, i, MACHINE_EVENT_ADOPT);
+                daemon_machine_handle(p, i, machine_event_of(p, m));
                 if (is_awake)
-                        machine_handle(p, i, MACHINE_EVENT_WAKE);
+                        daemon_machine_handle(p, i, MACHINE_EVENT_WAKE);
                 return true;
         }
         machine_leave(p, i);
-        machine_handle(p,
-                       i,
-                       is_running && is_awake ? MACHINE_EVENT_CORRECT : MACHINE_EVENT_CORRECTED);
+        daemon_machine_handle(
+                        p,
+                        i,
+                        is_running && is_awake ? MACHINE_EVENT_CORRECT : MACHINE_EVENT_CORRECTED);
         return true;
 }
 
@@ -252,12 +253,12 @@ static void machine_on_seen(Play *p, unsigned i, enum suspendd_run_state before)
         ModelMachine *m = machine(p, i);
 
         if (!machine_is_obsolete(p, m))
-                machine_handle(p, i, machine_event_of(p, m));
+                daemon_machine_handle(p, i, machine_event_of(p, m));
         if (m->run_state == SUSPENDD_STATE_RUNNING && before != SUSPENDD_STATE_RUNNING)
                 daemon_on_newcomer(p, i);
         if (m->state == MACHINE_IDLE && m->noted != JOURNAL_NOTE_NONE) {
                 machine_leave(p, i);
-                machine_handle(p, i, MACHINE_EVENT_CORRECTED);
+                daemon_machine_handle(p, i, MACHINE_EVENT_CORRECTED);
         }
 }
 
@@ -295,13 +296,13 @@ static void machine_on_stop_done(Play *p, unsigned i, uint8_t act, int result) {
         ModelMachine *m = machine(p, i);
 
         if (result < 0 && act == SUSPENDD_ACT_PAUSE)
-                machine_handle(p, i, machine_unpaused(m));
+                daemon_machine_handle(p, i, machine_unpaused(m));
         else if (result < 0)
-                machine_handle(p, i, MACHINE_EVENT_FAILED);
+                daemon_machine_handle(p, i, MACHINE_EVENT_FAILED);
         else if (m->run_state == SUSPENDD_STATE_SUSPENDED)
-                machine_handle(p, i, MACHINE_EVENT_SUSPENDED);
+                daemon_machine_handle(p, i, MACHINE_EVENT_SUSPENDED);
         else if (m->run_state == SUSPENDD_STATE_PAUSED && act == SUSPENDD_ACT_PAUSE)
-                machine_handle(p, i, MACHINE_EVENT_PAUSED);
+                daemon_machine_handle(p, i, MACHINE_EVENT_PAUSED);
 }
 
 static void machine_on_run_done(Play *p, unsigned i, int result) {
@@ -312,9 +313,9 @@ static void machine_on_run_done(Play *p, unsigned i, int result) {
         if (m->state != MACHINE_WAKING)
                 return;
         if (is_running && (result >= 0 || !m->is_stop_astray))
-                machine_handle(p, i, MACHINE_EVENT_RUNNING);
+                daemon_machine_handle(p, i, MACHINE_EVENT_RUNNING);
         else if (result < 0)
-                machine_handle(p, i, MACHINE_EVENT_FAILED);
+                daemon_machine_handle(p, i, MACHINE_EVENT_FAILED);
 }
 
 static void machine_on_done(Play *p, unsigned i, uint8_t act, int result) {
@@ -370,11 +371,11 @@ void daemon_on_timer(Play *p, unsigned i) {
         } else if (m->state == MACHINE_WAKING && m->is_retry_due)
                 machine_ask_run(p, i);
         else if (m->state == MACHINE_WAKING)
-                machine_handle(p, i, MACHINE_EVENT_FAILED);
+                daemon_machine_handle(p, i, MACHINE_EVENT_FAILED);
         else if (m->state == MACHINE_CORRECTING) {
                 machine_cancel(p, i);
                 machine_corrected(p, i, false);
         } else if (m->state == MACHINE_WATCHED && m->run_state == SUSPENDD_STATE_RUNNING)
-                machine_handle(p, i, MACHINE_EVENT_EXPIRED);
+                daemon_machine_handle(p, i, MACHINE_EVENT_EXPIRED);
         daemon_leave(p);
 }

@@ -13,4 +13,4 @@ void daemon_enter(Play *p);
 void daemon_leave(Play *p);
 void daemon_note(Play *p, unsigned i, JournalNoteKind kind);
 void daemon_on_newcomer(Play *p, unsigned i);
-void machine_handle(Play *p, unsigned i, MachineEvent event);
+void daemon_machine_handle(Play *p, unsigned i, MachineEvent event);

@@ -43,6 +43,10 @@ class Suites:
         """Unit tests as they are."""
         unit.run(report, unit.PLAIN, self.args.only, JOBS, self.args.quick)
 
+    def model(self, report):
+        """All that the daemon and the world can come to, in small."""
+        unit.run(report, unit.MODEL, self.args.only, JOBS, self.args.quick)
+
     def unit_asan(self, report):
         """Unit tests under the address and undefined-behaviour sanitizers."""
         unit.run(report, unit.ASAN, self.args.only, JOBS, self.args.quick)
@@ -93,6 +97,7 @@ class Suites:
 ALL = [
     ("check", Suites.check, "plain", True),
     ("unit", Suites.unit, "plain", True),
+    ("model", Suites.model, "plain", True),
     ("unit, ASan+UBSan", Suites.unit_asan, "asan", True),
     ("unit, TSan", Suites.unit_tsan, "tsan", False),
     ("unit, valgrind", Suites.unit_valgrind, "plain", False),

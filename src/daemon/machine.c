@@ -556,7 +556,8 @@ static MachineEvent machine_unpaused(const Machine *m) {
         case SUSPENDD_STATE_SUSPENDED:
                 return MACHINE_EVENT_SUSPENDED;
         case SUSPENDD_STATE_PAUSED:
-                return m->is_run_astray ? MACHINE_EVENT_DEADLINE : MACHINE_EVENT_PAUSED;
+                return m->is_run_astray || m->is_stop_astray ? MACHINE_EVENT_DEADLINE
+                                                             : MACHINE_EVENT_PAUSED;
         default:
                 return m->is_stop_astray ? MACHINE_EVENT_DEADLINE : MACHINE_EVENT_FAILED;
         }
@@ -578,12 +579,15 @@ static void machine_on_stop_done(Machine *m, int result) {
 }
 
 static void machine_on_run_done(Machine *m, int result) {
+        bool is_running = m->run_state == SUSPENDD_STATE_RUNNING;
+
         if (m->state != MACHINE_WAKING)
                 return;
-        if (result < 0)
-                machine_handle(m, MACHINE_EVENT_FAILED);
-        else if (m->run_state == SUSPENDD_STATE_RUNNING)
+        /* Refused because it never stood: who stops it from now on is somebody else. */
+        if (is_running && (result >= 0 || !m->is_stop_astray))
                 machine_handle(m, MACHINE_EVENT_RUNNING);
+        else if (result < 0)
+                machine_handle(m, MACHINE_EVENT_FAILED);
 }
 
 static void machine_on_done(Machine *m, int result, const char *why) {

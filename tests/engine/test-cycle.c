@@ -457,6 +457,43 @@ START_TEST(test_resume_is_asked_until_it_works) {
 }
 END_TEST
 
+/* Both are refused, so it runs as it always did: a pause after that is its user's. */
+START_TEST(test_machine_that_never_stood_is_not_asked_to_run_on) {
+        b->answers[SUSPENDD_ACT_PAUSE] = b->answers[SUSPENDD_ACT_RESUME] = FAKE_ERROR;
+        rig_sleep(&r);
+        rig_pass(&r, MSEC(10));
+        rig_wake(&r, 0);
+        rig_pass(&r, MSEC(50));
+        ck_assert_uint_eq(b->n_acts[SUSPENDD_ACT_RESUME], 1);
+        b->answers[SUSPENDD_ACT_RESUME] = FAKE_LATER;
+        ck_assert(fake_vm_user_pause(b));
+        rig_pass(&r, 60 * USEC_PER_SEC);
+        ck_assert_int_eq(fake_vm_state(b), SUSPENDD_STATE_PAUSED);
+        ck_assert_uint_eq(b->n_acts[SUSPENDD_ACT_RESUME], 1);
+}
+END_TEST
+
+/* One pause hangs, the next is refused, and who holds the machine meanwhile is its user. */
+START_TEST(test_pause_on_its_way_is_not_forgotten_for_one_that_is_refused) {
+        b->answers[SUSPENDD_ACT_PAUSE] = FAKE_NEVER;
+        b->answers[SUSPENDD_ACT_RESUME] = FAKE_REFUSE;
+        rig_sleep(&r);
+        rig_pass(&r, MSEC(100));
+        rig_wake(&r, 0);
+        ck_assert(fake_vm_user_pause(b));
+        b->answers[SUSPENDD_ACT_PAUSE] = FAKE_REFUSE;
+        rig_sleep(&r);
+        rig_pass(&r, MSEC(100));
+        ck_assert(fake_vm_user_resume(b));
+        ck_assert(fake_vm_answer(b));
+        ck_assert_int_eq(fake_vm_state(b), SUSPENDD_STATE_PAUSED);
+        b->answers[SUSPENDD_ACT_RESUME] = FAKE_LATER;
+        rig_wake(&r, HOUR_USEC);
+        rig_pass(&r, 60 * USEC_PER_SEC);
+        ck_assert_int_eq(fake_vm_state(b), SUSPENDD_STATE_RUNNING);
+}
+END_TEST
+
 START_TEST(test_shutdown_runs_what_is_held) {
         rig_sleep(&r);
         rig_pass(&r, MSEC(100));
@@ -812,6 +849,8 @@ static void add_back(TCase *t) {
         tcase_add_test(t, test_suspend_then_hibernate_is_one_sleep);
         tcase_add_test(t, test_second_sleep_turns_round);
         tcase_add_test(t, test_resume_is_asked_until_it_works);
+        tcase_add_test(t, test_machine_that_never_stood_is_not_asked_to_run_on);
+        tcase_add_test(t, test_pause_on_its_way_is_not_forgotten_for_one_that_is_refused);
         tcase_add_test(t, test_shutdown_runs_what_is_held);
         tcase_add_test(t, test_quit_lets_go_by_the_deadline);
         tcase_add_test(t, test_rehearsal_keeps_the_lock_and_ends_by_itself);

@@ -37,6 +37,7 @@ QUICK = {"SUSPENDD_TEST_QUICK": "1"}
 PLAIN = Manner("build", [], {}, 1)
 ASAN = Manner("build/asan", [], SANITIZERS, 4)
 TSAN = Manner("build/tsan", [], dict(RACES, **QUICK), 5, "threads")
+MODEL = Manner("build", [], {}, 1, "model")
 MEMCHECK = Manner("build", VALGRIND, QUICK, 25)
 
 

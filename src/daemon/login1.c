@@ -12,7 +12,7 @@ struct Login1 {
         char *owner; /* logind's unique name; NULL: it is not there */
         SleepDoubt *doubt;
         sd_bus_slot *match_sleep, *match_shutdown, *match_owner;
-        sd_bus_slot *query_preparing, *query_delay_max;
+        sd_bus_slot *query_owner, *query_preparing, *query_delay_max;
 };
 
 /* signals */
@@ -91,6 +91,7 @@ Login1 *login1_free(Login1 *l) {
         sd_bus_slot_unref(l->match_sleep);
         sd_bus_slot_unref(l->match_shutdown);
         sd_bus_slot_unref(l->match_owner);
+        sd_bus_slot_unref(l->query_owner);
         sd_bus_slot_unref(l->query_preparing);
         sd_bus_slot_unref(l->query_delay_max);
         sleep_doubt_free(l->doubt);
@@ -115,31 +116,40 @@ static int login1_match(
         return sd_bus_add_match_async(l->bus, ret_slot, match, handler, NULL, l);
 }
 
-/* Waits for the bus, which by then has dealt with the matches that were asked for before. */
-static int login1_read_first_owner(Login1 *l) {
-        _cleanup_(sd_bus_message_unrefp) sd_bus_message *reply = NULL;
-        _cleanup_(sd_bus_error_free) sd_bus_error error = SD_BUS_ERROR_NULL;
+/* What comes before this answer is older than it, and what comes after it newer: the bus keeps the order. */
+static int on_first_owner(sd_bus_message *m, void *userdata, sd_bus_error *error) {
+        const sd_bus_error *failure = sd_bus_message_get_error(m);
+        Login1 *l = userdata;
         const char *owner;
-        int r;
 
-        r = sd_bus_call_method(
+        (void) error;
+        l->query_owner = sd_bus_slot_unref(l->query_owner);
+        if (sd_bus_error_has_name(failure, SD_BUS_ERROR_NAME_HAS_NO_OWNER))
+                return 0;
+        if (failure || sd_bus_message_read(m, "s", &owner) < 0) {
+                (void) log_warning("Cannot ask the bus who logind is");
+                return 0;
+        }
+        if (str_replace(&l->owner, owner) < 0)
+                return log_oom();
+        sleep_doubt_set_present(l->doubt, true);
+        return 0;
+}
+
+static int login1_query_owner(Login1 *l) {
+        int r = sd_bus_call_method_async(
                         l->bus,
+                        &l->query_owner,
                         "org.freedesktop.DBus",
                         "/org/freedesktop/DBus",
                         "org.freedesktop.DBus",
                         "GetNameOwner",
-                        &error,
-                        &reply,
+                        on_first_owner,
+                        l,
                         "s",
                         LOGIN1_NAME);
-        if (sd_bus_error_has_name(&error, SD_BUS_ERROR_NAME_HAS_NO_OWNER))
-                return 0;
-        if (r < 0)
-                return r;
-        r = sd_bus_message_read(reply, "s", &owner);
-        if (r < 0)
-                return r;
-        return str_replace(&l->owner, owner);
+
+        return r < 0 ? r : 0;
 }
 
 int login1_new(sd_bus *bus, const Login1Ops *ops, void *userdata, Login1 **ret) {
@@ -163,11 +173,10 @@ int login1_new(sd_bus *bus, const Login1Ops *ops, void *userdata, Login1 **ret) 
         r = login1_match_owner(bus, on_owner_changed, l, &l->match_owner);
         if (r < 0)
                 return r;
-        r = login1_read_first_owner(l);
+        r = login1_query_owner(l);
         if (r < 0)
                 return r;
 
-        sleep_doubt_set_present(l->doubt, login1_is_present(l));
         *ret = TAKE_PTR(l);
         return 0;
 }

@@ -33,8 +33,8 @@ typedef struct Login1Ops {
 /* lifetime */
 
 /*
- * Subscribes to logind's signals and waits for the bus, so that nothing falls between this and what is
- * asked for next. Call it before the lock is taken and login1_start() after.
+ * Subscribes to logind's signals. The bus keeps the order, so nothing falls between this and what is asked
+ * for next by the same connection. Call it before the lock is taken and login1_start() after.
  */
 int login1_new(sd_bus *bus, const Login1Ops *ops, void *userdata, Login1 **ret);
 Login1 *login1_free(Login1 *l);
@@ -46,7 +46,7 @@ int login1_start(Login1 *l);
 
 /* questions */
 
-/* Whether logind is on the bus. */
+/* Whether logind is on the bus; false until the bus has answered. */
 bool login1_is_present(const Login1 *l);
 
 /* Reads InhibitDelayMaxUSec, asynchronously; it is marked constant and is not. */

@@ -17,9 +17,8 @@ struct Inhibitor {
         char *mode;
         InhibitorFn on_taken;
         void *userdata;
-        char *why; /* what the lock is wanted for; NULL: it is not wanted */
-        int fd;    /* the FIFO's end that is ours, or -1 */
-        sd_bus_slot *match_owner;
+        char *why;            /* what the lock is wanted for; NULL: it is not wanted */
+        int fd;               /* the FIFO's end that is ours, or -1 */
         sd_bus_slot *call;    /* Inhibit(), not answered yet */
         sd_bus_slot *barrier; /* what a logind that came back has not answered yet */
         sd_event_source *
@@ -164,39 +163,6 @@ static int on_barrier(sd_bus_message *m, void *userdata, sd_bus_error *error) {
         return 0;
 }
 
-static int on_owner_changed(sd_bus_message *m, void *userdata, sd_bus_error *error) {
-        Inhibitor *i = userdata;
-        const char *owner;
-        int r;
-
-        (void) error;
-        if (login1_read_owner(m, &owner) < 0 || str_empty(owner) || !i->why)
-                return 0;
-
-        if (i->fd < 0) {
-                i->pause_usec = PAUSE_MIN_USEC;
-                if (!i->call)
-                        inhibitor_ask(i);
-                return 0;
-        }
-
-        /* It owns its name before it has opened the FIFOs: what it answers comes after. */
-        i->barrier = sd_bus_slot_unref(i->barrier);
-        r = sd_bus_call_method_async(
-                        i->bus,
-                        &i->barrier,
-                        LOGIN1_NAME,
-                        LOGIN1_PATH,
-                        LOGIN1_MANAGER,
-                        "ListInhibitors",
-                        on_barrier,
-                        i,
-                        NULL);
-        if (r < 0)
-                (void) log_error_errno(r, "Cannot ask logind whether it has our lock");
-        return 0;
-}
-
 /* lifetime */
 
 int inhibitor_new(
@@ -235,7 +201,6 @@ Inhibitor *inhibitor_free(Inhibitor *i) {
 
         inhibitor_drop(i);
         sd_event_source_disable_unref(i->retry);
-        sd_bus_slot_unref(i->match_owner);
         sd_bus_unref(i->bus);
         free(i->mode);
         free(i);
@@ -245,8 +210,6 @@ Inhibitor *inhibitor_free(Inhibitor *i) {
 /* the lock */
 
 int inhibitor_take(Inhibitor *i, const char *why) {
-        int r;
-
         if (i->why) {
                 /* Refused until now, and whoever wants it now has seen something change. */
                 if (sd_event_source_get_enabled(i->retry, NULL) > 0) {
@@ -257,11 +220,6 @@ int inhibitor_take(Inhibitor *i, const char *why) {
         }
         if (sd_bus_is_open(i->bus) <= 0)
                 return -ENOTCONN;
-        if (!i->match_owner) {
-                r = login1_match_owner(i->bus, on_owner_changed, i, &i->match_owner);
-                if (r < 0)
-                        return r;
-        }
 
         i->why = strdup(why);
         if (!i->why)
@@ -296,6 +254,34 @@ void inhibitor_drop(Inhibitor *i) {
         i->pause_usec = PAUSE_MIN_USEC;
         i->is_refusal_told = false;
         free(TAKE_PTR(i->why));
+}
+
+void inhibitor_on_logind_came(Inhibitor *i) {
+        int r;
+
+        if (!i->why)
+                return;
+        if (i->fd < 0) {
+                i->pause_usec = PAUSE_MIN_USEC;
+                if (!i->call)
+                        inhibitor_ask(i);
+                return;
+        }
+
+        /* It owns its name before it has opened the FIFOs: what it answers comes after. */
+        i->barrier = sd_bus_slot_unref(i->barrier);
+        r = sd_bus_call_method_async(
+                        i->bus,
+                        &i->barrier,
+                        LOGIN1_NAME,
+                        LOGIN1_PATH,
+                        LOGIN1_MANAGER,
+                        "ListInhibitors",
+                        on_barrier,
+                        i,
+                        NULL);
+        if (r < 0)
+                (void) log_error_errno(r, "Cannot ask logind whether it has our lock");
 }
 
 bool inhibitor_is_held(const Inhibitor *i) {

@@ -54,5 +54,8 @@ int inhibitor_reword(Inhibitor *i, const char *why);
 /* Lets go at once, and of an answer still to come. Harmless if not held. */
 void inhibitor_drop(Inhibitor *i);
 
+/* logind has come to the bus, perhaps anew: asks for what it does not have. */
+void inhibitor_on_logind_came(Inhibitor *i);
+
 /* Whether logind still has it: held, and the FIFO's other end is there or only away for a restart. */
 bool inhibitor_is_held(const Inhibitor *i);

@@ -22,6 +22,7 @@ struct ManagerPrivate {
         char *blocked_why; /* what the block lock says; NULL: it is not asked for */
         bool is_ready, is_quitting, is_reload_due;
         bool is_lock_answered;
+        bool is_named;       /* on the bus */
         bool is_delay_known; /* logind has said how long it waits */
         int lock_error;
 };

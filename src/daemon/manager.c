@@ -19,6 +19,7 @@
 #define ASLEEP_DOUBT_USEC (10 * USEC_PER_SEC)
 #define ADOPT_QUERY_LIMIT_USEC (2 * USEC_PER_SEC)
 #define STORE_LIMIT_USEC (30 * USEC_PER_SEC)
+#define NAME_IS_OURS 1 /* DBUS_REQUEST_NAME_REPLY_PRIMARY_OWNER of the D-Bus specification */
 #define READY_RETRY_USEC (100 * USEC_PER_MSEC)
 #define QUIT_LIMIT_USEC (8 * USEC_PER_SEC)
 
@@ -322,8 +323,11 @@ static void on_delay_max(void *userdata, uint64_t usec) {
 static void on_present(void *userdata, bool present) {
         Manager *m = userdata;
 
-        if (present)
+        if (present) {
                 (void) login1_query_delay_max(m->login1);
+                inhibitor_on_logind_came(m->delay_lock);
+                inhibitor_on_logind_came(m->block_lock);
+        }
         manager_chores(m);
 }
 
@@ -507,8 +511,14 @@ static int on_chores(sd_event_source *s _unused_, void *userdata) {
                 LIST_FOREACH(i, &m->plugins)
                 if (!LIST_ENTRY(i, Plugin, plugins)->is_enumerated)
                         return 0;
-                if (!p->is_lock_answered)
+                if (!p->is_lock_answered || !p->is_named)
                         return 0;
+                /* sd-bus goes on without, where it lacked something as it connected; but a lock is a descriptor. */
+                r = sd_bus_can_send(m->bus, SD_BUS_TYPE_UNIX_FD);
+                if (r <= 0) {
+                        log_error("The system bus passes no descriptors");
+                        return sd_event_exit(m->event, EXIT_FAILURE);
+                }
                 r = sd_notify(false, "READY=1");
                 if (r < 0)
                         return manager_chores_later(m, r);
@@ -611,6 +621,25 @@ static int manager_start_api_bus(Manager *m) {
         return sd_bus_attach_event(m->api_bus, m->event, PRIORITY_API);
 }
 
+/* Nothing is waited for in a start but all at once, in the loop. */
+static int on_name(sd_bus_message *reply, void *userdata, sd_bus_error *error _unused_) {
+        Manager *m = userdata;
+        uint32_t result = 0;
+        int r = -sd_bus_message_get_errno(reply);
+
+        if (r >= 0)
+                r = sd_bus_message_read(reply, "u", &result);
+        if (r >= 0 && result != NAME_IS_OURS)
+                r = -EEXIST;
+        if (r < 0) {
+                (void) log_error_errno(r, "Cannot own %s", BUS_NAME);
+                return sd_event_exit(m->event, EXIT_FAILURE);
+        }
+        m->private->is_named = true;
+        manager_chores(m);
+        return 0;
+}
+
 static int manager_start_bus(Manager *m) {
         int r;
 
@@ -639,17 +668,8 @@ static int manager_start_bus(Manager *m) {
         if (r < 0)
                 return r;
 
-        /* The one answer that is waited for comes when those to all the above are on their way. */
-        (void) sd_bus_flush(m->bus);
-        r = sd_bus_request_name(m->api_bus, BUS_NAME, 0);
-        if (r < 0)
-                return log_error_errno(r, "Cannot own %s", BUS_NAME);
-        /* sd-bus goes on without, where it lacked something as it connected; but a lock is a descriptor. */
-        r = sd_bus_can_send(m->bus, SD_BUS_TYPE_UNIX_FD);
-        if (r <= 0)
-                return log_error_errno(
-                                r < 0 ? r : -EOPNOTSUPP, "The system bus passes no descriptors");
-        return 0;
+        r = sd_bus_request_name_async(m->api_bus, NULL, BUS_NAME, 0, on_name, m);
+        return r < 0 ? log_error_errno(r, "Cannot ask for the name %s", BUS_NAME) : 0;
 }
 
 /* Machines that an earlier life held are met by an engine that knows whether the host sleeps. */

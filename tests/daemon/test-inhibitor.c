@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #include <errno.h>
 #include "daemon/inhibitor.h"
+#include "daemon/login1-bus.h"
 #include "fake-bus.h"
 
 typedef struct Seen {
@@ -10,6 +11,7 @@ typedef struct Seen {
 
 static Seen seen;
 static Inhibitor *lock;
+static sd_bus_slot *match;
 
 static void on_taken(Inhibitor *i, int error, void *userdata) {
         Seen *s = userdata;
@@ -19,8 +21,21 @@ static void on_taken(Inhibitor *i, int error, void *userdata) {
         s->error = error;
 }
 
+static int on_owner_changed(sd_bus_message *m, void *userdata, sd_bus_error *error) {
+        const char *owner;
+
+        (void) userdata;
+        (void) error;
+        ck_assert_int_eq(login1_read_owner(m, &owner), 0);
+        if (lock && *owner)
+                inhibitor_on_logind_came(lock);
+        return 0;
+}
+
 static void make_lock(const char *mode) {
         seen = (Seen){ 0 };
+        match = sd_bus_slot_unref(match);
+        ck_assert_int_eq(login1_match_owner(fake.bus, on_owner_changed, NULL, &match), 0);
         ck_assert_int_eq(inhibitor_new(fake.bus, mode, on_taken, &seen, &lock), 0);
 }
 
@@ -30,6 +45,7 @@ static void setup(void) {
 }
 
 static void teardown(void) {
+        match = sd_bus_slot_unref(match);
         lock = inhibitor_free(lock);
         fake_stop();
 }

@@ -71,32 +71,51 @@ bool text_is_clean(const char *s) {
         return true;
 }
 
-char *text_escape(const char *s) {
+/* Writes the next character of @*s as it can be shown, and passes it. Returns: how many bytes, 4 at most. */
+static size_t escape_char(char out[static 4], const char **s) {
         static const char digits[] = "0123456789abcdef";
+        size_t n = plain_size(*s);
+        unsigned char byte;
+
+        if (n > 0) {
+                memcpy(out, *s, n);
+                *s += n;
+                return n;
+        }
+        byte = (unsigned char) *(*s)++;
+        out[0] = '\\';
+        out[1] = 'x';
+        out[2] = digits[byte >> 4];
+        out[3] = digits[byte & 0xf];
+        return 4;
+}
+
+char *text_escape(const char *s) {
         char *escaped, *p;
 
         escaped = p = malloc(strlen(s) * 4 + 1);
         if (!escaped)
                 return NULL;
-
-        while (*s) {
-                size_t n = plain_size(s);
-
-                if (n > 0) {
-                        memcpy(p, s, n);
-                        p += n;
-                        s += n;
-                        continue;
-                }
-
-                *p++ = '\\';
-                *p++ = 'x';
-                *p++ = digits[(unsigned char) *s >> 4];
-                *p++ = digits[(unsigned char) *s++ & 0xf];
-        }
-
+        while (*s)
+                p += escape_char(p, &s);
         *p = '\0';
         return escaped;
+}
+
+char *text_escape_to(char *buf, size_t size, const char *s) {
+        size_t n = 0;
+
+        while (*s) {
+                char shown[4];
+                size_t k = escape_char(shown, &s);
+
+                if (n + k >= size)
+                        break;
+                memcpy(buf + n, shown, k);
+                n += k;
+        }
+        buf[n] = '\0';
+        return buf;
 }
 
 char *text_cut(char *buf, size_t size, const char *s) {

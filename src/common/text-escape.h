@@ -19,6 +19,12 @@ bool text_is_clean(const char *s);
 char *text_escape(const char *s);
 
 /*
+ * The same into the @size > 0 bytes at @buf; what does not fit is left out, behind a whole character.
+ * Returns: @buf.
+ */
+char *text_escape_to(char *buf, size_t size, const char *s);
+
+/*
  * Copies @s into the @size > 4 bytes at @buf. What does not fit is cut off behind a whole character,
  * and an ellipsis tells so. Returns: @buf.
  */

@@ -136,36 +136,17 @@ static void line_add_field(LogLine *l, const char *name, const char *value) {
 }
 
 /* A newline in a value would begin a field of its own, an escape sequence would steer a terminal. */
-static void line_escape(const char *s, char *buf, size_t size) {
-        static const char digits[] = "0123456789abcdef";
-        size_t n = 0;
-
-        for (; *s && n + 5 <= size; s++) {
-                unsigned char c = (unsigned char) *s;
-
-                if (c >= 0x20 && c != 0x7f) {
-                        buf[n++] = (char) c;
-                        continue;
-                }
-                buf[n++] = '\\';
-                buf[n++] = 'x';
-                buf[n++] = digits[c >> 4];
-                buf[n++] = digits[c & 15];
-        }
-        buf[n] = 0;
-}
-
 static void line_add_fields(LogLine *l, const LogFields *f) {
         char buf[256];
 
         line_add_field(l, "MESSAGE_ID", f->message_id);
         line_add_field(l, "SUSPENDD_CYCLE_ID", f->cycle_id);
         if (f->machine) {
-                line_escape(f->machine, buf, sizeof(buf));
+                (void) text_escape_to(buf, sizeof(buf), f->machine);
                 line_add_field(l, "SUSPENDD_MACHINE", buf);
         }
         if (f->plugin) {
-                line_escape(f->plugin, buf, sizeof(buf));
+                (void) text_escape_to(buf, sizeof(buf), f->plugin);
                 line_add_field(l, "SUSPENDD_PLUGIN", buf);
         }
         line_add_field(l, "SUSPENDD_STATE", f->state);
@@ -260,7 +241,7 @@ int log_full(const LogFields *fields, int level, int error, const char *format, 
                 (void) snprintf(raw + n, sizeof(raw) - (size_t) n, ": %m");
         }
         text_make_valid(raw);
-        line_escape(raw, text, sizeof(text));
+        (void) text_escape_to(text, sizeof(text), raw);
 
         log_tell_missed();
         if (log_send(fields, level, error, text) < 0)

@@ -75,6 +75,27 @@ START_TEST(test_what_does_not_fit_is_cut_behind_a_character) {
 }
 END_TEST
 
+static const struct {
+        const char *text, *escaped; /* into eight bytes */
+} bounded[] = {
+        { "", "" },
+        { "seven77", "seven77" },
+        { "eight888", "eight88" },
+        { "abcd€", "abcd€" },
+        { "abcde€", "abcde" },
+        { "abc\x1b", "abc\\x1b" },
+        { "abcd\x1b", "abcd" },
+        { "\xe2\x82", "\\xe2" },
+};
+
+START_TEST(test_escaped_text_ends_within_its_bounds) {
+        char buf[9] = "        ";
+
+        ck_assert_ptr_eq(text_escape_to(buf, 8, bounded[_i].text), buf);
+        ck_assert_str_eq(buf, bounded[_i].escaped);
+}
+END_TEST
+
 START_TEST(test_every_pair_of_bytes_comes_out_clean) {
         for (int a = 1; a < 256; a++)
                 for (int b = 1; b < 256; b++) {
@@ -99,6 +120,7 @@ int main(void) {
                         test_what_does_not_fit_is_cut_behind_a_character,
                         0,
                         ARRAY_LEN(cuts));
+        tcase_add_loop_test(tcase, test_escaped_text_ends_within_its_bounds, 0, ARRAY_LEN(bounded));
         tcase_add_test(tcase, test_every_pair_of_bytes_comes_out_clean);
         suite_add_tcase(suite, tcase);
 

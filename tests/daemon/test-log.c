@@ -85,6 +85,23 @@ START_TEST(test_names_make_no_fields) {
 }
 END_TEST
 
+/* Those above ASCII steer terminals as well: U+009B is another way to write ESC [. */
+START_TEST(test_no_control_characters_of_any_kind) {
+        const LogFields fields = { .machine = "\xc2\x9b"
+                                              "31m\xff" };
+        const char *text;
+
+        (void) log_full(&fields,
+                        LOG_INFO,
+                        0,
+                        "a\xc2\x9b"
+                        "31m\xe2\x80\xae");
+        text = receive();
+        assert_field(text, "MESSAGE=a\\xc2\\x9b31m\\xe2\\x80\\xae");
+        assert_field(text, "SUSPENDD_MACHINE=\\xc2\\x9b31m\\xff");
+}
+END_TEST
+
 START_TEST(test_level_holds_back) {
         log_set_max_level(LOG_NOTICE);
         (void) log_info("no");
@@ -182,6 +199,7 @@ int main(void) {
         tcase_add_checked_fixture(c, setup, teardown);
         tcase_add_test(c, test_line_has_its_fields);
         tcase_add_test(c, test_names_make_no_fields);
+        tcase_add_test(c, test_no_control_characters_of_any_kind);
         tcase_add_test(c, test_level_holds_back);
         tcase_add_test(c, test_long_texts_are_cut);
         tcase_add_test(c, test_stalled_journal_does_not_block);

@@ -212,9 +212,15 @@ static int method_get_machine(sd_bus_message *message, void *userdata, sd_bus_er
                 return bus_error_set(error, -EINVAL, "Cannot find the machine", "too long a name");
 
         m = find_machine(b, id);
-        if (!m)
+        if (!m) {
+                _cleanup_free_ char *clean = text_escape(id);
+
                 return sd_bus_error_setf(
-                                error, BUS_ERROR_NO_SUCH_MACHINE, "No machine is called %s.", id);
+                                error,
+                                BUS_ERROR_NO_SUCH_MACHINE,
+                                "No machine is called %s.",
+                                clean ?: "so");
+        }
 
         r = bus_machine_path(m, &path);
         if (r < 0)

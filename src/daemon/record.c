@@ -4,6 +4,7 @@
 
 #include <json-c/json.h>
 #include "common/json-bounded.h"
+#include "common/text-escape.h"
 #include "common/time-util.h"
 #include "daemon/cycle.h"
 #include "daemon/plugin.h"
@@ -24,8 +25,11 @@ static void append(JsonObject *array, JsonObject *value) {
                 (void) json_object_put(value);
 }
 
+/* Clean, as all that is told of machines: JSON itself lets control characters above ASCII through. */
 static void put_string(JsonObject *o, const char *key, const char *s) {
-        put(o, key, s ? json_object_new_string(s) : NULL);
+        _cleanup_free_ char *clean = s ? text_escape(s) : NULL;
+
+        put(o, key, clean ? json_object_new_string(clean) : NULL);
 }
 
 static void put_uint(JsonObject *o, const char *key, uint64_t v) {

@@ -29,7 +29,7 @@ static int patterns_push(Patterns *p, const Pattern *item) {
         return 0;
 }
 
-/* Copies @path without its empty parts. */
+/* Copies @path, of which something must be left, without its empty parts. */
 static int path_copy(const char *path, char **ret, const char **ret_why) {
         char *copy, *to;
 
@@ -48,6 +48,11 @@ static int path_copy(const char *path, char **ret, const char **ret_why) {
                 if (*from != '/' || (from[1] != '/' && from[1]))
                         *to++ = *from;
         *to = 0;
+        if (!*copy) {
+                free(copy);
+                *ret_why = "no socket's path";
+                return -EINVAL;
+        }
         *ret = copy;
         return 0;
 }

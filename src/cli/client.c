@@ -26,13 +26,15 @@ struct Client {
 };
 
 int fail(ExitStatus status, const char *format, ...) {
+        _cleanup_free_ char *text = NULL, *clean = NULL;
         va_list ap;
 
-        (void) fputs("suspendctl: ", stderr);
         va_start(ap, format);
-        (void) vfprintf(stderr, format, ap);
+        if (vasprintf(&text, format, ap) < 0)
+                text = NULL;
         va_end(ap);
-        (void) fputc('\n', stderr);
+        clean = text ? text_escape(text) : NULL;
+        (void) fprintf(stderr, "suspendctl: %s\n", clean ?: strerror(ENOMEM));
         return (int) status;
 }
 
@@ -94,7 +96,6 @@ static int fail_call(const sd_bus_error *error, int r) {
                 { "org.suspendd1.Error.NoSuchMachine", STATUS_NO_SUCH_MACHINE },
                 { SD_BUS_ERROR_INVALID_ARGS, STATUS_BAD_ARGUMENTS },
         };
-        _cleanup_free_ char *text = NULL;
         ExitStatus status = STATUS_FAILURE;
 
         for (size_t i = 0; i < ARRAY_LEN(names); i++)
@@ -106,8 +107,7 @@ static int fail_call(const sd_bus_error *error, int r) {
         if (sd_bus_error_has_name(error, SD_BUS_ERROR_UNKNOWN_OBJECT))
                 return fail(status, "The machine has just gone.");
 
-        text = text_escape(error->message ? error->message : strerror(-r));
-        return fail(status, "%s", text ? text : "");
+        return fail(status, "%s", error->message ?: strerror(-r));
 }
 
 static int call(Client *c,

@@ -79,5 +79,5 @@ int client_wait(Client *c, const bool *done, uint64_t timeout_usec);
 
 /* helpers */
 
-/* Tells the user "suspendctl: …". Returns: @status. */
+/* Tells the user "suspendctl: …", made clean: an argument may be a guest's name. Returns: @status. */
 int fail(ExitStatus status, const char *format, ...) _printf_(2, 3);

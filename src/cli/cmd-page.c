@@ -6,6 +6,7 @@
 #include "cli/acpi-table.h"
 #include "cli/carrier.h"
 #include "cli/verb.h"
+#include "common/text-escape.h"
 
 #define ENTRY_SIZE (64 * 1024)
 #define VECTORS_MAX 16
@@ -258,11 +259,13 @@ static int page_list(Command *c) {
 }
 
 static int add_carriers(const Command *c, JsonObject *page) {
+        _cleanup_free_ char *acpi = c->page.acpi ? text_escape(c->page.acpi) : NULL;
+        _cleanup_free_ char *tree = c->page.tree ? text_escape(c->page.tree) : NULL;
         CarrierPage carried = {
                 .path = json_text(page, "path"),
                 .socket = json_text(page, "socket"),
-                .acpi = c->page.acpi,
-                .tree = c->page.tree,
+                .acpi = acpi,
+                .tree = tree,
                 .address = c->page.address,
         };
         JsonObject *carriers;

@@ -263,6 +263,13 @@ static int take_option(Command *c, int option, const char *value) {
         }
 }
 
+/* Tells of the one that getopt did not take; its own words would have it as it is. */
+static int fail_option(char **argv) {
+        if (optopt != 0 && optopt <= UCHAR_MAX)
+                return fail(STATUS_BAD_ARGUMENTS, "Not understood: -%c", optopt);
+        return fail(STATUS_BAD_ARGUMENTS, "Not understood: %s", argv[optind - 1]);
+}
+
 /*
  * Reads the options; what is left of the command line begins at optind.
  *
@@ -272,12 +279,15 @@ static int take_option(Command *c, int option, const char *value) {
 static int read_options(Command *c, int argc, char **argv) {
         int option, given = 0;
 
+        opterr = 0;
         /* NOLINTNEXTLINE(concurrency-mt-unsafe): there is one thread */
         while ((option = getopt_long(argc, argv, "hn:q", options, NULL)) >= 0) {
                 int bit;
 
-                if (option == '?')
+                if (option == '?') {
+                        (void) fail_option(argv);
                         return -EINVAL;
+                }
                 if (option == 'h') {
                         print_help();
                         return -ECANCELED;

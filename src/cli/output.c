@@ -197,7 +197,7 @@ static bool is_usual(const Field *f, JsonObject *value) {
         return !json_object_get_boolean(value);
 }
 
-char *output_field(const Output *o, const Field *f, JsonObject *value) {
+static char *field_text(const Output *o, const Field *f, JsonObject *value) {
         JsonObject *m = member(value, f->key);
 
         if (f->flags & FIELD_IF_SET && is_usual(f, m))
@@ -225,6 +225,29 @@ char *output_field(const Output *o, const Field *f, JsonObject *value) {
         default:
                 return NULL;
         }
+}
+
+/*
+ * What a locale without UTF-8 has no characters for, byte by byte: libsmartcols looks for them in vain, and
+ * where a cell has to be cut without an end.
+ */
+static char *ascii_of(const char *s) {
+        char *ascii = malloc(4 * strlen(s) + 1), *to = ascii;
+
+        for (; ascii && *s; s++)
+                if ((unsigned char) *s < 0x80)
+                        *to++ = *s;
+                else
+                        to += snprintf(to, 5, "\\x%02x", (unsigned char) *s);
+        if (ascii)
+                *to = '\0';
+        return ascii;
+}
+
+char *output_field(const Output *o, const Field *f, JsonObject *value) {
+        _cleanup_free_ char *text = field_text(o, f, value);
+
+        return !text || o->is_utf8 ? TAKE_PTR(text) : ascii_of(text);
 }
 
 /* tables */

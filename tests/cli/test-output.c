@@ -60,6 +60,23 @@ START_TEST(test_field_reads_as_described) {
 }
 END_TEST
 
+/* In a locale without UTF-8 a cell that had to be cut kept libsmartcols busy for ever. */
+START_TEST(test_table_of_a_plain_locale_ends) {
+        static const Field fields[] = { { "NAME", "a", FORMAT_TEXT, FIELD_SHRINK, NULL },
+                                        { "OTHER", "a", FORMAT_TEXT, 0, NULL } };
+        _cleanup_json_ JsonObject *rows = json_object_new_array(), *row = json_object_new_object();
+        const Output ascii = { .has_legend = true };
+        _cleanup_free_ char *text = NULL;
+        char name[] = "xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxü";
+
+        (void) json_object_object_add(row, "a", json_object_new_string(name));
+        (void) json_object_array_add(rows, json_object_get(row));
+        text = output_field(&ascii, &fields[0], row);
+        ck_assert_ptr_nonnull(strstr(text, "x\\xc3\\xbc"));
+        ck_assert_int_ge(output_table(&ascii, fields, ARRAY_LEN(fields), rows), 0);
+}
+END_TEST
+
 START_TEST(test_uncertainty_needs_no_utf8) {
         static const Output ascii = { .has_legend = true };
         static const Field field = { "A", "a", FORMAT_OFFSET_NS, 0, "b" };
@@ -115,6 +132,7 @@ int main(void) {
         (void) setenv("TZ", "UTC", 1); /* NOLINT(concurrency-mt-unsafe): one thread */
         tcase_add_loop_test(tcase, test_field_reads_as_described, 0, ARRAY_LEN(cases));
         tcase_add_test(tcase, test_uncertainty_needs_no_utf8);
+        tcase_add_test(tcase, test_table_of_a_plain_locale_ends);
         tcase_add_test(tcase, test_record_is_cleaned);
         tcase_add_test(tcase, test_record_must_be_an_object);
         tcase_add_test(tcase, test_styles_are_known);

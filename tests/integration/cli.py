@@ -203,6 +203,14 @@ class Reading(Case):
         self.assertIn("Cannot set the clock of evil\\x1b[31m", done.stderr)
         self.assertNotIn("\x1b", done.stderr)
 
+    def test_names_in_arguments_are_escaped(self):
+        for arguments in [["show", "\x1b[31m"], ["\x1b[31m"], ["--\x1b[31m"], ["-\x1b[31m"], ["history", "\x1b[31m"],
+                          ["--json=\x1b[31m"], ["show", "\u009b31m"]]:
+            with self.subTest(arguments=arguments):
+                done = self.ctl(*arguments)
+                self.assertIn(done.returncode, (2, 4))
+                self.assertIsNone(re.search("[\x00-\x09\x0b-\x1f\x7f-\x9f]", done.stderr))
+
     def test_history_of_nothing(self):
         self.assertEqual(self.good("history"), "")
         self.assertEqual(self.json("history"), [])

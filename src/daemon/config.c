@@ -62,6 +62,13 @@ static char **strings_free(char **strings) {
         return NULL;
 }
 
+static bool strings_have(char **strings, const char *s) {
+        for (; *strings; strings++)         /* NOANALYZE: realloc() has kept them */
+                if (str_equal(*strings, s)) /* NOANALYZE: likewise */
+                        return true;
+        return false;
+}
+
 static int strings_append(char ***strings, const char *s) {
         size_t n = 0;
         char **grown;
@@ -257,11 +264,7 @@ static int set_plugins(Config *c, const char *value, unsigned line) {
 
         rest = copy;
         while ((word = strsep(&rest, " \t,"))) {
-                bool is_known = false;
-
-                for (char **s = c->plugins; *s; s++)
-                        is_known = is_known || str_equal(*s, word);
-                if (!*word || is_known)
+                if (!*word || strings_have(c->plugins, word))
                         continue;
                 if (!is_plugin_name(word))
                         config_error(c, line, "'%s' is no plugin's name", word);

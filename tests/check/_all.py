@@ -26,5 +26,6 @@ CHECKS = [
     _tools.units,
     _tools.cppcheck,
     _tools.tidy,
+    _tools.analyzer,
 ]
-SLOW = (_tools.cppcheck, _tools.tidy)
+SLOW = (_tools.cppcheck, _tools.tidy, _tools.analyzer)

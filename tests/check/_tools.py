@@ -6,6 +6,7 @@ import hashlib
 import json
 import os
 import re
+import shlex
 import shutil
 import subprocess
 import tempfile
@@ -13,6 +14,11 @@ import tempfile
 from _tree import Unavailable
 
 CLANG = 14
+GCC = 12
+# Optimized, code says less of what was meant. What list links and cleanup attributes hold counts as lost
+# with it, so its word on leaks is nothing; that is for the sanitizers, valgrind and the fuzzers.
+ANALYZE = ["-fanalyzer", "-O0", "-U_FORTIFY_SOURCE", "-Wno-analyzer-malloc-leak", "-fdiagnostics-plain-output",
+           "-S", "-o", os.devnull]
 EXPOSURE_MAX = 13  # tenths, as systemd-analyze security has them
 EXPOSURE_MAX_OF = {"units/suspend-guest.service.in": 17}  # it sets the clock, and reads devices
 TIDY_TIMEOUT = 180
@@ -100,19 +106,16 @@ def cppcheck(tree):
     return problems_of(code, output)
 
 
-# clang-tidy, with a memory
+# what looks at each file that is compiled, with a memory
 
-class TidyCache:
+class CleanCache:
     """Remembers which file was clean, by a hash of all that the answer depends on."""
 
-    def __init__(self, tree, build, version):
+    def __init__(self, tree, folder, base):
         self.tree = tree
-        self.folder = os.path.join(build, "tidy-clean")
+        self.folder = folder
         os.makedirs(self.folder, exist_ok=True)
-        self.base = version.encode()
-        for name in tree.files:
-            if os.path.basename(name) == ".clang-tidy":
-                self.base += tree.text(name).encode()
+        self.base = base.encode()
 
     def key(self, entry, included):
         """The hash for a file of the compilation database and what it includes."""
@@ -132,6 +135,36 @@ class TidyCache:
             pass
 
 
+def compiled(build):
+    """The compilation database, by file: one that is compiled twice is looked at once."""
+    database = os.path.join(build, "compile_commands.json")
+    if not os.path.exists(database):
+        raise Unavailable("no build")
+    with open(database) as f:
+        entries = {os.path.realpath(os.path.join(x["directory"], x["file"])): x for x in json.load(f)}
+    return {x: entries[x] for x in sorted(entries) if os.path.exists(x)}
+
+
+def look_at_all(tree, entries, cache, look):
+    """The problems that @look(entry) finds, files that were clean left out."""
+    def one(entry):
+        key = cache.key(entry, included_files(entry, tree.root))
+        if cache.knows(key):
+            return []
+        problems = look(entry)
+        if not problems:
+            cache.remember(key)
+        return problems
+    with concurrent.futures.ThreadPoolExecutor(min(os.cpu_count() or 1, 4)) as pool:
+        return sorted({line for answer in pool.map(one, entries) for line in answer})
+
+
+def told_by(tree, entry, output):
+    """Its lines, with paths as they are in the tree: they come by way of the build folder."""
+    output = output.replace(os.path.join(entry["directory"], "../"), "").replace(tree.root + os.sep, "")
+    return [re.sub(r"^(\.\./)+", "", x) for x in output.splitlines()]
+
+
 def included_files(entry, root):
     """The files below @root that a file of the compilation database is made of, itself too."""
     words = entry["command"].split()
@@ -145,33 +178,49 @@ def included_files(entry, root):
     return {x for x in paths if x.startswith(os.path.realpath(root) + os.sep) and os.path.exists(x)}
 
 
-def tidy_one(tree, build, cache, entry):
-    """The problems of one file."""
-    key = cache.key(entry, included_files(entry, tree.root))
-    if cache.knows(key):
-        return []
-    path = os.path.realpath(os.path.join(entry["directory"], entry["file"]))
-    code, output = run(tree, ["clang-tidy", "--quiet", "-p", build, "--header-filter=" + re.escape(tree.root) + "/(src|tests)/"]
-                       + ["--extra-arg=" + x for x in GCC_ONLY] + [path], TIDY_TIMEOUT)
-    if code == 0:
-        cache.remember(key)
-        return []
-    # Paths come by way of the build folder.
-    output = output.replace(os.path.join(entry["directory"], "../"), "").replace(tree.root + os.sep, "")
-    return [re.sub(r"^(\.\./)+", "", x) for x in output.splitlines() if ": error:" in x] or problems_of(code, output)
-
-
 def tidy(tree, build=None):
     """clang-tidy by .clang-tidy on all that is compiled; this is what limits functions to 60 lines."""
     version = need_clang(tree, "clang-tidy")
     build = build or tree.path("build")
-    database = os.path.join(build, "compile_commands.json")
-    if not os.path.exists(database):
-        raise Unavailable("no build")
-    with open(database) as f:
-        # A file that is compiled twice is looked at once.
-        entries = {os.path.realpath(os.path.join(x["directory"], x["file"])): x for x in json.load(f)}
-    cache = TidyCache(tree, build, version)
-    with concurrent.futures.ThreadPoolExecutor(min(os.cpu_count() or 1, 4)) as pool:
-        answers = pool.map(lambda x: tidy_one(tree, build, cache, entries[x]), sorted(x for x in entries if os.path.exists(x)))
-        return sorted({line for answer in answers for line in answer})
+    rules = "".join(tree.text(x) for x in tree.files if os.path.basename(x) == ".clang-tidy")
+
+    def look(entry):
+        path = os.path.realpath(os.path.join(entry["directory"], entry["file"]))
+        code, output = run(tree, ["clang-tidy", "--quiet", "-p", build, "--header-filter=" + re.escape(tree.root) + "/(src|tests)/"]
+                           + ["--extra-arg=" + x for x in GCC_ONLY] + [path], TIDY_TIMEOUT)
+        if code == 0:
+            return []
+        lines = told_by(tree, entry, output)
+        return [x for x in lines if ": error:" in x] or problems_of(code, output)
+    entries = compiled(build)
+    cache = CleanCache(tree, os.path.join(build, "tidy-clean"), version + rules)
+    return look_at_all(tree, entries.values(), cache, look)
+
+
+def is_excepted(tree, line):
+    """Whether the line that "FILE:LINE:…" is of says NOANALYZE, and why."""
+    place = re.match(r"([^:]+):(\d+):", line)
+    if not place or not os.path.exists(tree.path(place[1])):
+        return False
+    return "NOANALYZE:" in tree.text(place[1]).splitlines()[int(place[2]) - 1]
+
+
+def analyzer(tree, build=None):
+    """gcc -fanalyzer finds nothing in what is installed. Its word differs from version to version."""
+    code, version = run(tree, ["gcc", "-dumpfullversion"])
+    if code != 0 or int(version.split(".")[0]) != GCC:
+        raise Unavailable("gcc %s is here, it is judged by %d" % (version.strip(), GCC))
+    build = build or tree.path("build")
+
+    def look(entry):
+        words = shlex.split(entry["command"])
+        command = ["gcc"] + [x for i, x in enumerate(words[1:]) if x not in ("-c", "-o", "-MD", "-MQ", "-MF")
+                             and words[i] not in ("-o", "-MQ", "-MF")] + ANALYZE
+        done = subprocess.run(command, cwd=entry["directory"], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+                              stderr=subprocess.STDOUT, timeout=TIDY_TIMEOUT)
+        output = done.stdout.decode(errors="replace")
+        found = [x for x in told_by(tree, entry, output) if "-Wanalyzer" in x and not is_excepted(tree, x)]
+        return found or problems_of(done.returncode, output)
+    sources = tree.path("src") + os.sep
+    entries = [x for path, x in compiled(build).items() if path.startswith(os.path.realpath(sources))]
+    return look_at_all(tree, entries, CleanCache(tree, os.path.join(build, "analyzer-clean"), version + repr(ANALYZE)), look)

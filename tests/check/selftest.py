@@ -201,6 +201,14 @@ class CheckTest(unittest.TestCase):
         deep = "        if (x) { if (x > 1) { if (x > 2) { if (x > 3) { x = 0; } } } }\n"
         self.assert_sees(_tools.tidy, "src/a.c", function(1, deep), function(1))
 
+    def test_analyzer(self):
+        text = SPDX + "#include <stdlib.h>\nvoid f(char *p);\nvoid f(char *p) {\n        free(p);\n%s}\n"
+        self.write("build/compile_commands.json", json.dumps([{
+            "directory": self.root, "file": "src/a.c", "command": "cc -MD -MF a.d -o a.o -c src/a.c"}]))
+        self.assert_sees(_tools.analyzer, "src/a.c", text % "        free(p);\n", text % "")
+        self.write("src/a.c", text % "        free(p); /* NOANALYZE: to see whether it is seen */\n")
+        self.assertEqual(self.problems(_tools.analyzer), [])
+
 
 if __name__ == "__main__":
     unittest.main()

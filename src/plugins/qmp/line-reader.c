@@ -35,6 +35,7 @@ static bool line_reader_keep(LineReader *r, const char *data, size_t size) {
                 r->kept = kept;
                 r->allocated = allocate;
         }
+        assert(r->kept);
         memcpy(r->kept + r->kept_size, data, size);
         r->kept_size += size;
         return true;

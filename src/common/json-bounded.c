@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <json-c/json_visit.h>
 #include <limits.h>
+#include "common/json-scan.h"
 
 /* What one pass over the text finds out about it, without memory of its own. */
 typedef struct Scan {
@@ -16,38 +17,6 @@ typedef struct Scan {
 } Scan;
 
 /* text */
-
-/* The length of the character at @p, by the table of well-formed UTF-8 in Unicode 3.9; 0 if broken. */
-static size_t utf8_length(const unsigned char *p, const unsigned char *end) {
-        unsigned char low = 0x80, high = 0xbf;
-        size_t n;
-
-        if (*p < 0x80)
-                return 1;
-        if (*p < 0xc2 || *p > 0xf4)
-                return 0;
-
-        n = *p < 0xe0 ? 2 : *p < 0xf0 ? 3 : 4;
-        if ((size_t) (end - p) < n)
-                return 0;
-
-        /* No second way to write a shorter character, no surrogates, nothing above U+10FFFF. */
-        if (*p == 0xe0)
-                low = 0xa0;
-        else if (*p == 0xed)
-                high = 0x9f;
-        else if (*p == 0xf0)
-                low = 0x90;
-        else if (*p == 0xf4)
-                high = 0x8f;
-
-        if (p[1] < low || p[1] > high)
-                return 0;
-        for (size_t i = 2; i < n; i++)
-                if (p[i] < 0x80 || p[i] > 0xbf)
-                        return 0;
-        return n;
-}
 
 /* Passes the string whose opening quote was just read. */
 static int scan_string(Scan *s) {
@@ -71,60 +40,13 @@ static int scan_string(Scan *s) {
 
                 if (s->p == s->end)
                         break;
-                n = utf8_length(s->p, s->end);
+                n = json_utf8_length(s->p, s->end);
                 if (n == 0)
                         return -EILSEQ;
                 s->p += n;
         }
 
         return -EBADMSG;
-}
-
-static bool is_space(unsigned char c) {
-        return c == ' ' || c == '\t' || c == '\n' || c == '\r';
-}
-
-static bool is_digit(unsigned char c) {
-        return c >= '0' && c <= '9';
-}
-
-static size_t skip_digits(Scan *s) {
-        const unsigned char *start = s->p;
-
-        while (s->p < s->end && is_digit(*s->p))
-                s->p++;
-        return (size_t) (s->p - start);
-}
-
-static bool skip_one_of(Scan *s, const char *set) {
-        if (s->p == s->end || !*s->p || !strchr(set, *s->p))
-                return false;
-        s->p++;
-        return true;
-}
-
-/* Passes a number, by the grammar of RFC 8259: json-c takes -012 and 1E as well. */
-static int scan_number(Scan *s) {
-        (void) skip_one_of(s, "-");
-        if (!skip_one_of(s, "0") && skip_digits(s) == 0)
-                return -EBADMSG;
-        if (skip_one_of(s, ".") && skip_digits(s) == 0)
-                return -EBADMSG;
-        if (skip_one_of(s, "eE")) {
-                (void) skip_one_of(s, "+-");
-                if (skip_digits(s) == 0)
-                        return -EBADMSG;
-        }
-        return 0;
-}
-
-static int scan_word(Scan *s, const char *word) {
-        size_t n = strlen(word);
-
-        if ((size_t) (s->end - s->p) < n || memcmp(s->p, word, n) != 0)
-                return -EBADMSG;
-        s->p += n;
-        return 0;
 }
 
 static bool is_opening(unsigned char c) {
@@ -180,15 +102,16 @@ static int scan_token(Scan *s) {
                 s->p++;
                 return scan_string(s);
         case 't':
-                return scan_word(s, "true");
+                return json_skip_word(&s->p, s->end, "true");
         case 'f':
-                return scan_word(s, "false");
+                return json_skip_word(&s->p, s->end, "false");
         case 'n':
-                return scan_word(s, "null");
+                return json_skip_word(&s->p, s->end, "null");
         case 0:
                 return -EILSEQ;
         default:
-                return utf8_length(s->p, s->end) == 0 ? -EILSEQ : scan_number(s);
+                return json_utf8_length(s->p, s->end) == 0 ? -EILSEQ
+                                                           : json_skip_number(&s->p, s->end);
         }
 }
 
@@ -196,7 +119,7 @@ static int scan_text(Scan *s) {
         while (s->p < s->end) {
                 int r;
 
-                if (is_space(*s->p)) {
+                if (json_is_space(*s->p)) {
                         s->p++;
                         continue;
                 }
@@ -245,7 +168,7 @@ static int tokenize(const char *text, size_t size, unsigned depth, JsonObject **
         if (error != json_tokener_success)
                 return -EBADMSG;
         for (; end < size; end++)
-                if (!is_space((unsigned char) text[end]))
+                if (!json_is_space((unsigned char) text[end]))
                         return -EBADMSG;
 
         *ret = TAKE_PTR(o);

@@ -27,7 +27,8 @@ typedef struct Peer {
 
 /* a monitor's owner */
 
-static void on_reply(void *userdata, uint64_t tag, JsonObject *value, int error, const char *why) {
+static void on_reply(
+                void *userdata, uint64_t tag, const JsonView *value, int error, const char *why) {
         Peer *p = userdata;
 
         (void) why;
@@ -36,7 +37,7 @@ static void on_reply(void *userdata, uint64_t tag, JsonObject *value, int error,
         p->is_answered = true;
 }
 
-static void on_ready(void *userdata, JsonObject *greeting) {
+static void on_ready(void *userdata, const JsonView *greeting) {
         Peer *p = userdata;
         MonitorCommand stop = {
                 .execute = "stop", .on_reply = on_reply, .userdata = p, .tag = STEP
@@ -47,7 +48,7 @@ static void on_ready(void *userdata, JsonObject *greeting) {
         (void) monitor_send(p->monitor, &stop);
 }
 
-static void on_event(void *userdata, const char *name, JsonObject *event) {
+static void on_event(void *userdata, const char *name, const JsonView *event) {
         Peer *p = userdata;
 
         HOLDS(!p->is_over && p->is_ready && name && event);

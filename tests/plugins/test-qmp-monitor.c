@@ -20,15 +20,15 @@ static char last_event[64], answers[1024];
 
 /* set up */
 
-static void on_ready(void *userdata, JsonObject *greeting) {
-        JsonObject *qmp;
+static void on_ready(void *userdata, const JsonView *greeting) {
+        const JsonView *qmp;
 
         (void) userdata;
-        ck_assert_int_eq(json_get_object(greeting, "QMP", &qmp), 0);
+        ck_assert_int_eq(json_view_get_object(greeting, "QMP", &qmp), 0);
         is_ready = true;
 }
 
-static void on_event(void *userdata, const char *name, JsonObject *event) {
+static void on_event(void *userdata, const char *name, const JsonView *event) {
         (void) userdata;
         (void) event;
         n_events++;
@@ -48,7 +48,8 @@ static void on_end(void *userdata, int error, const char *why) {
 static const MonitorOps ops = { .on_ready = on_ready, .on_event = on_event, .on_end = on_end };
 
 /* Notes "TAG:ok " or "TAG:ERRNO:WHY ". */
-static void on_reply(void *userdata, uint64_t tag, JsonObject *value, int error, const char *why) {
+static void on_reply(
+                void *userdata, uint64_t tag, const JsonView *value, int error, const char *why) {
         size_t n = strlen(answers);
 
         (void) userdata;

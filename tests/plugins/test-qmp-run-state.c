@@ -10,15 +10,15 @@
 
 static const JsonLimits limits = { .size_max = 4096, .values_max = 100, .depth_max = 8 };
 
-static JsonObject *event_of(const char *text) {
-        JsonObject *event = NULL;
+static JsonView *event_of(const char *text) {
+        JsonView *event = NULL;
 
-        ck_assert_int_eq(json_bounded_parse(text, strlen(text), &limits, &event), 0);
+        ck_assert_int_eq(json_view_parse(text, strlen(text), &limits, &event), 0);
         return event;
 }
 
 static RunVerdict tell(RunState *s, const char *name, const char *data) {
-        _cleanup_json_ JsonObject *event = NULL;
+        _cleanup_view_ JsonView *event = NULL;
         char text[256];
 
         (void) snprintf(text, sizeof(text), "{\"event\": \"%s\", \"data\": %s}", name, data);
@@ -138,7 +138,7 @@ END_TEST
 /* stamps */
 
 static int64_t stamp_of(int64_t realtime_ns) {
-        _cleanup_json_ JsonObject *event = NULL;
+        _cleanup_view_ JsonView *event = NULL;
         char text[256];
 
         (void) snprintf(text,
@@ -183,7 +183,7 @@ START_TEST(test_stamp_is_now_if_the_clock_was_set) {
         ck_assert_int_ge(stamp_of(realtime_ns - NSEC_PER_SEC), now_ns);
         ck_assert_int_ge(stamp_of(realtime_ns + NSEC_PER_SEC), now_ns);
         for (size_t i = 0; i < ARRAY_LEN(broken); i++) {
-                _cleanup_json_ JsonObject *event = event_of(broken[i]);
+                _cleanup_view_ JsonView *event = event_of(broken[i]);
 
                 ck_assert_int_ge(run_state_stamp(event), now_ns);
         }

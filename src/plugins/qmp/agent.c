@@ -5,7 +5,7 @@
 #include <sys/random.h>
 #include <time.h>
 #include "common/clock-sample.h"
-#include "common/json-bounded.h"
+#include "common/json-view.h"
 #include "plugins/qmp/channel.h"
 
 #define EXCHANGES_MAX 4
@@ -172,23 +172,22 @@ static void agent_on_synced(Agent *a) {
                 agent_on_own_sync(a);
 }
 
-static void agent_on_info(Agent *a, JsonObject *info) {
-        JsonObject *commands;
+static void agent_on_info(Agent *a, const JsonView *info) {
+        const JsonView *commands;
 
         for (int act = 0; act < SUSPENDD_ACT_MAX; act++)
                 a->present[act] = a->enabled[act] = !info; /* it does not tell: let it be tried */
-        if (json_get_array(info, "supported_commands", &commands) < 0)
+        if (json_view_get_array(info, "supported_commands", &commands) < 0)
                 commands = NULL;
-        for (size_t i = 0; commands && i < json_object_array_length(commands); i++) {
-                JsonObject *command = json_object_array_get_idx(commands, i);
+        JSON_VIEW_FOREACH(command, commands) {
                 const char *name;
 
-                if (json_get_string(command, "name", &name) < 0)
+                if (json_view_get_string(command, "name", &name) < 0)
                         continue;
                 for (int act = 0; act < SUSPENDD_ACT_MAX; act++)
                         if (str_equal(agent_acts[act].command, name)) {
                                 a->present[act] = true;
-                                (void) json_get_bool(command, "enabled", &a->enabled[act]);
+                                (void) json_view_get_bool(command, "enabled", &a->enabled[act]);
                         }
         }
         a->informed = true;
@@ -196,43 +195,41 @@ static void agent_on_info(Agent *a, JsonObject *info) {
         a->ops->on_change(a->userdata);
 }
 
-static void agent_on_time(Agent *a, JsonObject *value, int64_t now_realtime_ns) {
+static void agent_on_time(Agent *a, const JsonView *value, int64_t now_realtime_ns) {
         uint64_t step = a->queue[0].step;
         struct suspendd_time t = {
                 .host_before_ns = a->sent_realtime_ns,
                 .host_after_ns = now_realtime_ns,
         };
 
-        if (!json_object_is_type(value, json_type_int)) {
+        if (json_view_int64(value, &t.guest_ns) < 0) {
                 agent_end(a, -EBADMSG, "guest agent did not answer with a time");
                 return;
         }
-        t.guest_ns = json_object_get_int64(value);
         agent_remove(a, 0);
         a->ops->on_time(a->userdata, step, &t);
 }
 
-static void agent_on_error(Agent *a, JsonObject *error) {
+static void agent_on_error(Agent *a, const JsonView *error) {
         const char *class = NULL, *why = NULL;
 
         if (a->queue[0].act == ACT_INFO) {
                 agent_on_info(a, NULL);
                 return;
         }
-        (void) json_get_string(error, "class", &class);
-        (void) json_get_string(error, "desc", &why);
+        (void) json_view_get_string(error, "class", &class);
+        (void) json_view_get_string(error, "desc", &why);
         agent_end(a, str_equal(class, "CommandNotFound") ? -EOPNOTSUPP : -EIO, why);
 }
 
-static void agent_on_answer(Agent *a, JsonObject *answer, int64_t now_realtime_ns) {
-        JsonObject *error, *value;
+static void agent_on_answer(Agent *a, const JsonView *answer, int64_t now_realtime_ns) {
+        const JsonView *error, *value;
 
-        if (json_get_object(answer, "error", &error) >= 0) {
+        if (json_view_get_object(answer, "error", &error) >= 0) {
                 agent_on_error(a, error);
                 return;
         }
-        if (!json_object_is_type(answer, json_type_object) ||
-            !json_object_object_get_ex(answer, "return", &value)) {
+        if (json_view_member(answer, "return", &value) < 0) {
                 agent_end(a, -EBADMSG, "guest agent answered nonsense");
                 return;
         }
@@ -250,19 +247,19 @@ static void agent_on_answer(Agent *a, JsonObject *answer, int64_t now_realtime_n
 
 /* Whether @line answers the last sync. All else that comes before is dropped, most of it unread. */
 static bool agent_is_synced_by(Agent *a, const Line *line) {
-        _cleanup_json_ JsonObject *answer = NULL;
+        _cleanup_view_ JsonView *answer = NULL;
         int64_t id;
 
         if (a->sync_id == 0 || !line->marked || !line->text || line->size > SYNC_ANSWER_MAX)
                 return false;
-        if (json_bounded_parse(line->text, line->size, &agent_limits, &answer) < 0)
+        if (json_view_parse(line->text, line->size, &agent_limits, &answer) < 0)
                 return false;
-        return json_get_int64(answer, "return", &id) >= 0 && id == a->sync_id;
+        return json_view_get_int64(answer, "return", &id) >= 0 && id == a->sync_id;
 }
 
 static void agent_on_line(void *userdata, const Line *line) {
         int64_t now_realtime_ns = clock_now_ns(CLOCK_REALTIME);
-        _cleanup_json_ JsonObject *answer = NULL;
+        _cleanup_view_ JsonView *answer = NULL;
         Agent *a = userdata;
         int r = -E2BIG;
 
@@ -272,7 +269,7 @@ static void agent_on_line(void *userdata, const Line *line) {
                 return;
         }
         if (line->text)
-                r = json_bounded_parse(line->text, line->size, &agent_limits, &answer);
+                r = json_view_parse(line->text, line->size, &agent_limits, &answer);
         if (r >= 0)
                 agent_on_answer(a, answer, now_realtime_ns);
         else if (a->queue[0].act == ACT_INFO)

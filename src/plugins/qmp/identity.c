@@ -32,38 +32,40 @@ static void identity_set(Identity *i, char **what, const char *text) {
                 i->error = r;
 }
 
-static void on_name(void *userdata, uint64_t tag, JsonObject *value, int error, const char *why) {
+static void on_name(
+                void *userdata, uint64_t tag, const JsonView *value, int error, const char *why) {
         Identity *i = userdata;
         const char *name;
 
         (void) tag;
         (void) error;
         (void) why;
-        if (json_get_string(value, "name", &name) >= 0 && *name)
+        if (json_view_get_string(value, "name", &name) >= 0 && *name)
                 identity_set(i, &i->name, name);
 }
 
-static void on_uuid(void *userdata, uint64_t tag, JsonObject *value, int error, const char *why) {
+static void on_uuid(
+                void *userdata, uint64_t tag, const JsonView *value, int error, const char *why) {
         Identity *i = userdata;
         const char *uuid;
 
         (void) tag;
         (void) error;
         (void) why;
-        if (json_get_string(value, "UUID", &uuid) >= 0 && *uuid && !str_equal(uuid, UUID_NONE))
+        if (json_view_get_string(value, "UUID", &uuid) >= 0 && *uuid && !str_equal(uuid, UUID_NONE))
                 identity_set(i, &i->uuid, uuid);
 }
 
 /* QEMU before 4.0 does not know the command: it is then tried as if waking worked. */
 static void on_current_machine(
-                void *userdata, uint64_t tag, JsonObject *value, int error, const char *why) {
+                void *userdata, uint64_t tag, const JsonView *value, int error, const char *why) {
         Identity *i = userdata;
         bool wakeup = true;
 
         (void) tag;
         (void) error;
         (void) why;
-        (void) json_get_bool(value, "wakeup-suspend-support", &wakeup);
+        (void) json_view_get_bool(value, "wakeup-suspend-support", &wakeup);
         i->no_wakeup = !wakeup;
 }
 
@@ -77,24 +79,22 @@ static const char *device_objection(const char *type) {
 }
 
 static void on_devices(
-                void *userdata, uint64_t tag, JsonObject *value, int error, const char *why) {
+                void *userdata, uint64_t tag, const JsonView *value, int error, const char *why) {
         Identity *i = userdata;
 
         (void) tag;
         (void) error;
         (void) why;
-        if (!json_object_is_type(value, json_type_array))
-                return;
-        for (size_t k = 0; !i->device_found && k < json_object_array_length(value); k++) {
+        JSON_VIEW_FOREACH(device, value) {
                 const char *type;
 
-                if (json_get_string(json_object_array_get_idx(value, k), "type", &type) >= 0)
+                if (!i->device_found && json_view_get_string(device, "type", &type) >= 0)
                         i->device_found = device_objection(type);
         }
 }
 
 static void on_last_devices(
-                void *userdata, uint64_t tag, JsonObject *value, int error, const char *why) {
+                void *userdata, uint64_t tag, const JsonView *value, int error, const char *why) {
         Identity *i = userdata;
 
         on_devices(userdata, tag, value, error, why);
@@ -131,13 +131,15 @@ int identity_ask_devices(Identity *i, Monitor *m) {
                         on_last_devices);
 }
 
-static int identity_see_version(Identity *i, JsonObject *greeting) {
+static int identity_see_version(Identity *i, const JsonView *greeting) {
         int64_t major = 0, minor = 0, micro = 0;
-        JsonObject *o = greeting;
+        const JsonView *o = greeting;
 
-        if (json_get_object(o, "QMP", &o) < 0 || json_get_object(o, "version", &o) < 0 ||
-            json_get_object(o, "qemu", &o) < 0 || json_get_int64(o, "major", &major) < 0 ||
-            json_get_int64(o, "minor", &minor) < 0 || json_get_int64(o, "micro", &micro) < 0)
+        if (json_view_get_object(o, "QMP", &o) < 0 || json_view_get_object(o, "version", &o) < 0 ||
+            json_view_get_object(o, "qemu", &o) < 0 ||
+            json_view_get_int64(o, "major", &major) < 0 ||
+            json_view_get_int64(o, "minor", &minor) < 0 ||
+            json_view_get_int64(o, "micro", &micro) < 0)
                 return str_replace(&i->vmm, "QEMU");
         free(TAKE_PTR(i->vmm));
         if (asprintf(&i->vmm, "QEMU %" PRIi64 ".%" PRIi64 ".%" PRIi64, major, minor, micro) < 0) {
@@ -147,7 +149,7 @@ static int identity_see_version(Identity *i, JsonObject *greeting) {
         return 0;
 }
 
-int identity_ask(Identity *i, Monitor *m, JsonObject *greeting) {
+int identity_ask(Identity *i, Monitor *m, const JsonView *greeting) {
         static const struct {
                 const char *execute;
                 MonitorReplyFn on_reply;

@@ -11,7 +11,7 @@
  */
 
 #include <sys/types.h>
-#include "common/json-bounded.h"
+#include "common/json-view.h"
 #include "common/macro.h"
 #include "plugins/qmp/monitor.h"
 
@@ -39,7 +39,7 @@ void identity_done(Identity *i);
 int identity_see_process(Identity *i, Monitor *m);
 
 /* Asks for all else, then calls on_known(). Returns: 0; -ENOMEM; as monitor_send(). */
-int identity_ask(Identity *i, Monitor *m, JsonObject *greeting);
+int identity_ask(Identity *i, Monitor *m, const JsonView *greeting);
 
 /* Looks at the devices again, then calls on_known(). Returns: as monitor_send(). */
 int identity_ask_devices(Identity *i, Monitor *m);

@@ -25,7 +25,7 @@ struct Monitor {
         void *userdata;
         Channel *channel;
         MonitorState state;
-        JsonObject *greeting;
+        JsonView *greeting;
         int64_t id; /* of this connection's first command; of no other connection's */
 
         /* a ring: first what is under way, then what waits */
@@ -107,9 +107,9 @@ static void monitor_fail(Monitor *m, int error, const char *why) {
 }
 
 static void monitor_on_capable(
-                void *userdata, uint64_t tag, JsonObject *value, int error, const char *why) {
+                void *userdata, uint64_t tag, const JsonView *value, int error, const char *why) {
         Monitor *m = userdata;
-        _cleanup_json_ JsonObject *greeting = NULL;
+        _cleanup_view_ JsonView *greeting = NULL;
 
         (void) tag;
         (void) value;
@@ -122,14 +122,15 @@ static void monitor_on_capable(
         m->ops->on_ready(m->userdata, greeting);
 }
 
-static void monitor_on_greeting(Monitor *m, JsonObject *message) {
-        JsonObject *qmp;
+/* Takes @message, if it is that. */
+static void monitor_on_greeting(Monitor *m, JsonView **message) {
+        const JsonView *qmp;
         int r;
 
-        if (json_get_object(message, "QMP", &qmp) < 0)
+        if (json_view_get_object(*message, "QMP", &qmp) < 0)
                 return; /* an event may stand before it */
         m->state = MONITOR_GREETED;
-        m->greeting = json_object_get(message);
+        m->greeting = TAKE_PTR(*message);
         r =
                         monitor_push(m,
                                      &(const MonitorCommand){ .execute = "qmp_capabilities",
@@ -140,12 +141,13 @@ static void monitor_on_greeting(Monitor *m, JsonObject *message) {
 }
 
 /* QEMU's error classes are few and old; what is told apart is in the text. */
-static int monitor_error(JsonObject *error, const char **ret_why) {
+static int monitor_error(const JsonView *error, const char **ret_why) {
         const char *class;
 
-        if (json_get_string(error, "desc", ret_why) < 0)
+        if (json_view_get_string(error, "desc", ret_why) < 0)
                 *ret_why = NULL;
-        if (json_get_string(error, "class", &class) >= 0 && str_equal(class, "CommandNotFound"))
+        if (json_view_get_string(error, "class", &class) >= 0 &&
+            str_equal(class, "CommandNotFound"))
                 return -EOPNOTSUPP;
         return -EIO;
 }
@@ -154,24 +156,24 @@ static int monitor_error(JsonObject *error, const char **ret_why) {
  * QEMU answers in the order of the commands. What an earlier client of the monitor had under way is
  * answered to us, before our first command: that one has an id to be known by.
  */
-static bool monitor_is_for_us(Monitor *m, JsonObject *message) {
+static bool monitor_is_for_us(Monitor *m, const JsonView *message) {
         int64_t id;
 
         return m->state == MONITOR_READY ||
-               (json_get_int64(message, "id", &id) >= 0 && id == m->id);
+               (json_view_get_int64(message, "id", &id) >= 0 && id == m->id);
 }
 
-static void monitor_on_reply(Monitor *m, JsonObject *message) {
-        JsonObject *value = NULL, *failure;
+static void monitor_on_reply(Monitor *m, const JsonView *message) {
+        const JsonView *value = NULL, *failure;
         const char *why = NULL;
         MonitorCommand c;
         int r, error = 0;
 
         if (m->n_in_flight == 0 || !monitor_is_for_us(m, message))
                 return;
-        if (json_get_object(message, "error", &failure) >= 0)
+        if (json_view_get_object(message, "error", &failure) >= 0)
                 error = monitor_error(failure, &why);
-        else if (!json_object_object_get_ex(message, "return", &value))
+        else if (json_view_member(message, "return", &value) < 0)
                 return;
         c = *monitor_command(m, 0);
         m->first = (m->first + 1) % MONITOR_COMMANDS_MAX;
@@ -187,24 +189,24 @@ static void monitor_on_reply(Monitor *m, JsonObject *message) {
 }
 
 static void monitor_on_line(void *userdata, const Line *line) {
-        _cleanup_json_ JsonObject *message = NULL;
+        _cleanup_view_ JsonView *message = NULL;
         Monitor *m = userdata;
         const char *event;
         int r = -E2BIG;
 
         if (line->text)
-                r = json_bounded_parse(line->text, line->size, &monitor_limits, &message);
-        if (r >= 0 && !json_object_is_type(message, json_type_object))
+                r = json_view_parse(line->text, line->size, &monitor_limits, &message);
+        if (r >= 0 && json_view_kind(message) != JSON_KIND_OBJECT)
                 r = -EBADMSG;
         if (r < 0) {
                 monitor_fail(m, r, json_bounded_error(r));
                 return;
         }
-        if (json_get_string(message, "event", &event) >= 0) {
+        if (json_view_get_string(message, "event", &event) >= 0) {
                 if (m->state == MONITOR_READY)
                         m->ops->on_event(m->userdata, event, message);
         } else if (m->state == MONITOR_CONNECTED)
-                monitor_on_greeting(m, message);
+                monitor_on_greeting(m, &message);
         else
                 monitor_on_reply(m, message);
 }
@@ -248,7 +250,7 @@ Monitor *monitor_free(Monitor *m) {
         if (!m)
                 return NULL;
         channel_free(m->channel);
-        json_object_putp(&m->greeting);
+        json_view_free(m->greeting);
         free(m);
         return NULL;
 }

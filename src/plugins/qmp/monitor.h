@@ -14,7 +14,7 @@
  */
 
 #include <systemd/sd-event.h>
-#include "common/json-bounded.h"
+#include "common/json-view.h"
 #include "common/macro.h"
 
 /* What may wait for its turn. */
@@ -25,8 +25,8 @@ typedef struct Monitor Monitor;
 
 typedef struct MonitorOps {
         /* Capabilities are negotiated; @greeting is {"QMP": …}, borrowed. */
-        void (*on_ready)(void *userdata, JsonObject *greeting);
-        void (*on_event)(void *userdata, const char *name, JsonObject *event);
+        void (*on_ready)(void *userdata, const JsonView *greeting);
+        void (*on_event)(void *userdata, const char *name, const JsonView *event);
         /* Nothing more comes: 0 if QEMU closed it, else an errno and the reason in words. */
         void (*on_end)(void *userdata, int error, const char *why);
 } MonitorOps;
@@ -36,7 +36,7 @@ typedef struct MonitorOps {
  * and @why QEMU's words: -EOPNOTSUPP for a command it does not know, else -EIO.
  */
 typedef void (*MonitorReplyFn)(
-                void *userdata, uint64_t tag, JsonObject *value, int error, const char *why);
+                void *userdata, uint64_t tag, const JsonView *value, int error, const char *why);
 
 typedef struct MonitorCommand {
         const char *execute;   /* static */

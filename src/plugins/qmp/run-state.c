@@ -12,7 +12,7 @@ static RunVerdict run_state_set(RunState *s, enum suspendd_run_state state) {
         return RUN_TELL;
 }
 
-static RunVerdict on_stop(RunState *s, JsonObject *event) {
+static RunVerdict on_stop(RunState *s, const JsonView *event) {
         (void) event;
         s->ran = s->state == SUSPENDD_STATE_RUNNING;
         if (!s->stop_sent || s->cause)
@@ -20,7 +20,7 @@ static RunVerdict on_stop(RunState *s, JsonObject *event) {
         return run_state_set(s, SUSPENDD_STATE_PAUSED);
 }
 
-static RunVerdict on_resume(RunState *s, JsonObject *event) {
+static RunVerdict on_resume(RunState *s, const JsonView *event) {
         (void) event;
         s->cause = false;
         /* QEMU since 9.0 goes back to the suspend that a stop came on top of */
@@ -29,14 +29,14 @@ static RunVerdict on_resume(RunState *s, JsonObject *event) {
         return run_state_set(s, SUSPENDD_STATE_RUNNING);
 }
 
-static RunVerdict on_suspend(RunState *s, JsonObject *event) {
+static RunVerdict on_suspend(RunState *s, const JsonView *event) {
         (void) event;
         if (s->state != SUSPENDD_STATE_RUNNING)
                 return RUN_ASK;
         return run_state_set(s, SUSPENDD_STATE_SUSPENDED);
 }
 
-static RunVerdict on_wakeup(RunState *s, JsonObject *event) {
+static RunVerdict on_wakeup(RunState *s, const JsonView *event) {
         (void) event;
         if (s->state != SUSPENDD_STATE_SUSPENDED)
                 return RUN_ASK;
@@ -44,12 +44,12 @@ static RunVerdict on_wakeup(RunState *s, JsonObject *event) {
 }
 
 /* BLOCK_IO_ERROR and WATCHDOG tell what QEMU does about it, and before it does it. */
-static RunVerdict on_trouble(RunState *s, JsonObject *event) {
+static RunVerdict on_trouble(RunState *s, const JsonView *event) {
         const char *action;
-        JsonObject *data;
+        const JsonView *data;
 
-        if (json_get_object(event, "data", &data) < 0 ||
-            json_get_string(data, "action", &action) < 0)
+        if (json_view_get_object(event, "data", &data) < 0 ||
+            json_view_get_string(data, "action", &action) < 0)
                 return RUN_NOTHING;
         if (!str_equal(action, "stop") && !str_equal(action, "pause"))
                 return RUN_NOTHING;
@@ -57,13 +57,13 @@ static RunVerdict on_trouble(RunState *s, JsonObject *event) {
         return RUN_NOTHING;
 }
 
-static RunVerdict on_panic(RunState *s, JsonObject *event) {
+static RunVerdict on_panic(RunState *s, const JsonView *event) {
         (void) event;
         s->cause = true;
         return RUN_ASK;
 }
 
-static RunVerdict on_other(RunState *s, JsonObject *event) {
+static RunVerdict on_other(RunState *s, const JsonView *event) {
         (void) s;
         (void) event;
         return RUN_ASK;
@@ -71,7 +71,7 @@ static RunVerdict on_other(RunState *s, JsonObject *event) {
 
 static const struct {
         const char *name;
-        RunVerdict (*on_event)(RunState *s, JsonObject *event);
+        RunVerdict (*on_event)(RunState *s, const JsonView *event);
 } run_events[] = {
         { "STOP", on_stop },
         { "RESUME", on_resume },
@@ -88,7 +88,7 @@ static const struct {
         { "COLO_EXIT", on_other },
 };
 
-RunVerdict run_state_on_event(RunState *s, const char *name, JsonObject *event) {
+RunVerdict run_state_on_event(RunState *s, const char *name, const JsonView *event) {
         for (size_t i = 0; i < ARRAY_LEN(run_events); i++)
                 if (str_equal(run_events[i].name, name))
                         return run_events[i].on_event(s, event);
@@ -112,13 +112,13 @@ void run_state_on_word(RunState *s, const char *word) {
 }
 
 /* Returns: the event's CLOCK_REALTIME in nanoseconds; -1 without one, or with one that is absurd. */
-static int64_t event_realtime_ns(JsonObject *event) {
+static int64_t event_realtime_ns(const JsonView *event) {
         int64_t seconds, microseconds;
-        JsonObject *stamp;
+        const JsonView *stamp;
 
-        if (json_get_object(event, "timestamp", &stamp) < 0 ||
-            json_get_int64(stamp, "seconds", &seconds) < 0 ||
-            json_get_int64(stamp, "microseconds", &microseconds) < 0)
+        if (json_view_get_object(event, "timestamp", &stamp) < 0 ||
+            json_view_get_int64(stamp, "seconds", &seconds) < 0 ||
+            json_view_get_int64(stamp, "microseconds", &microseconds) < 0)
                 return -1;
         if (seconds < 0 || seconds > INT64_MAX / NSEC_PER_SEC - 1 || microseconds < 0 ||
             microseconds >= (int64_t) USEC_PER_SEC)
@@ -126,7 +126,7 @@ static int64_t event_realtime_ns(JsonObject *event) {
         return seconds * NSEC_PER_SEC + microseconds * NSEC_PER_USEC;
 }
 
-int64_t run_state_stamp(JsonObject *event) {
+int64_t run_state_stamp(const JsonView *event) {
         int64_t realtime_ns = event_realtime_ns(event);
         ClockSample now;
         int64_t age_ns;

@@ -12,7 +12,7 @@
  * Source: QEMU's qapi/run-state.json; what 7.2 and 11.1 do was seen to differ once S3 and stop meet.
  */
 
-#include "common/json-bounded.h"
+#include "common/json-view.h"
 #include "plugins/plugin-api.h"
 
 #define RUN_WORD_MAX 24
@@ -33,7 +33,7 @@ typedef struct RunState {
 } RunState;
 
 /* What the event @name means for @s. */
-RunVerdict run_state_on_event(RunState *s, const char *name, JsonObject *event);
+RunVerdict run_state_on_event(RunState *s, const char *name, const JsonView *event);
 
 /* Takes query-status' @word; NULL if it does not tell. */
 void run_state_on_word(RunState *s, const char *word);
@@ -42,4 +42,4 @@ void run_state_on_word(RunState *s, const char *word);
  * When @event happened, by its own stamp (CLOCK_REALTIME, microseconds), as CLOCK_BOOTTIME; now, if
  * that is more than 50 ms from now: then the clock was set in between.
  */
-int64_t run_state_stamp(JsonObject *event);
+int64_t run_state_stamp(const JsonView *event);

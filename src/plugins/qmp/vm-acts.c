@@ -47,7 +47,7 @@ static int vm_begin_step(
 
 /* Comes after the STOP event, by as long as flushing the disks takes. */
 static void vm_on_stopped(
-                void *userdata, uint64_t tag, JsonObject *value, int error, const char *why) {
+                void *userdata, uint64_t tag, const JsonView *value, int error, const char *why) {
         Vm *vm = userdata;
 
         (void) value;
@@ -57,7 +57,7 @@ static void vm_on_stopped(
 
 /* QEMU answers it when it begins with the next command, which is the stop. */
 static void vm_on_stop_begins(
-                void *userdata, uint64_t tag, JsonObject *value, int error, const char *why) {
+                void *userdata, uint64_t tag, const JsonView *value, int error, const char *why) {
         Vm *vm = userdata;
 
         (void) value;
@@ -86,7 +86,7 @@ static int cont_error(int error, const char *why) {
 }
 
 static void vm_on_continued(
-                void *userdata, uint64_t tag, JsonObject *value, int error, const char *why) {
+                void *userdata, uint64_t tag, const JsonView *value, int error, const char *why) {
         Vm *vm = userdata;
 
         (void) value;
@@ -103,14 +103,14 @@ int vm_resume(void *userdata, uint64_t step) {
 
 /* QEMU would not wake it: that is right if it runs. */
 static void vm_on_wake_word(
-                void *userdata, uint64_t tag, JsonObject *value, int error, const char *why) {
+                void *userdata, uint64_t tag, const JsonView *value, int error, const char *why) {
         _cleanup_free_ char *refusal = NULL;
         Vm *vm = userdata;
         const char *word;
 
         (void) why;
         refusal = TAKE_PTR(vm->wake_why);
-        if (error >= 0 && json_get_string(value, "status", &word) >= 0 &&
+        if (error >= 0 && json_view_get_string(value, "status", &word) >= 0 &&
             str_equal(word, "running"))
                 vm_answer_step(vm, &vm->wake, tag, 0, NULL);
         else
@@ -118,7 +118,7 @@ static void vm_on_wake_word(
 }
 
 static void vm_on_woken(
-                void *userdata, uint64_t tag, JsonObject *value, int error, const char *why) {
+                void *userdata, uint64_t tag, const JsonView *value, int error, const char *why) {
         Vm *vm = userdata;
 
         (void) value;
@@ -131,7 +131,7 @@ static void vm_on_woken(
 }
 
 static void vm_on_wake_continued(
-                void *userdata, uint64_t tag, JsonObject *value, int error, const char *why) {
+                void *userdata, uint64_t tag, const JsonView *value, int error, const char *why) {
         Vm *vm = userdata;
 
         (void) value;
@@ -158,7 +158,7 @@ int vm_wake(void *userdata, uint64_t step) {
 
 /* What the stop held back from the guest's RTC would now come to it in a burst. Only x86 has it. */
 static void vm_on_rtc_reset(
-                void *userdata, uint64_t tag, JsonObject *value, int error, const char *why) {
+                void *userdata, uint64_t tag, const JsonView *value, int error, const char *why) {
         Vm *vm = userdata;
 
         (void) tag;

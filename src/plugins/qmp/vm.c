@@ -180,7 +180,7 @@ void vm_look_for_agent(Vm *vm) {
 /* the monitor's events */
 
 static void vm_on_word(
-                void *userdata, uint64_t tag, JsonObject *value, int error, const char *why) {
+                void *userdata, uint64_t tag, const JsonView *value, int error, const char *why) {
         _cleanup_(vm_unrefp) Vm *vm = vm_ref(userdata);
         const char *word;
 
@@ -191,7 +191,7 @@ static void vm_on_word(
                 vm_ask_word(vm, vm->stamp_boottime_ns);
                 return;
         }
-        if (json_get_string(value, "status", &word) < 0) {
+        if (json_view_get_string(value, "status", &word) < 0) {
                 vm->host->log(vm->host,
                               LOG_WARNING,
                               vm->machine,
@@ -260,7 +260,7 @@ static bool vm_on_hardware_event(Vm *vm, const char *name) {
  * under TCG 0.25 to 0.45 ms later, seen with 7.2, milliseconds where the host is busy. What is earlier than
  * that was more likely QEMU waiting for a CPU between the two commands.
  */
-static int64_t vm_stamp(const Vm *vm, JsonObject *event) {
+static int64_t vm_stamp(const Vm *vm, const JsonView *event) {
         int64_t stamp = run_state_stamp(event);
 
         if (vm->run.state != SUSPENDD_STATE_PAUSED || !vm->pause.pending ||
@@ -269,7 +269,7 @@ static int64_t vm_stamp(const Vm *vm, JsonObject *event) {
         return MIN(stamp, MAX(vm->stop_began_boottime_ns, stamp - STOP_LASTS_NS));
 }
 
-static void vm_on_event(void *userdata, const char *name, JsonObject *event) {
+static void vm_on_event(void *userdata, const char *name, const JsonView *event) {
         _cleanup_(vm_unrefp) Vm *vm = vm_ref(userdata);
         RunVerdict verdict = run_state_on_event(&vm->run, name, event);
 
@@ -302,7 +302,7 @@ static void vm_on_identity(void *userdata) {
                 vm_ask_word(vm, 0);
 }
 
-static void vm_on_ready(void *userdata, JsonObject *greeting) {
+static void vm_on_ready(void *userdata, const JsonView *greeting) {
         Vm *vm = userdata;
         int r;
 

@@ -91,13 +91,20 @@ static size_t escape_char(char out[static 4], const char **s) {
 }
 
 char *text_escape(const char *s) {
-        char *escaped, *p;
+        char *escaped, *p, shown[4];
+        size_t size = 1;
 
-        escaped = p = malloc(strlen(s) * 4 + 1);
+        for (const char *c = s; *c;)
+                size += escape_char(shown, &c);
+        escaped = p = malloc(size);
         if (!escaped)
                 return NULL;
-        while (*s)
-                p += escape_char(p, &s);
+        while (*s) {
+                size_t n = escape_char(shown, &s);
+
+                memcpy(p, shown, n);
+                p += n;
+        }
         *p = '\0';
         return escaped;
 }

@@ -199,6 +199,7 @@ static Machine *find_machine(const BusApi *b, const char *name) {
 
 static int method_get_machine(sd_bus_message *message, void *userdata, sd_bus_error *error) {
         _cleanup_free_ char *path = NULL;
+        char shown[256];
         const BusApi *b = userdata;
         const char *id;
         const Machine *m;
@@ -212,15 +213,12 @@ static int method_get_machine(sd_bus_message *message, void *userdata, sd_bus_er
                 return bus_error_set(error, -EINVAL, "Cannot find the machine", "too long a name");
 
         m = find_machine(b, id);
-        if (!m) {
-                _cleanup_free_ char *clean = text_escape(id);
-
+        if (!m)
                 return sd_bus_error_setf(
                                 error,
                                 BUS_ERROR_NO_SUCH_MACHINE,
                                 "No machine is called %s.",
-                                clean ?: "so");
-        }
+                                text_escape_to(shown, sizeof(shown), id));
 
         r = bus_machine_path(m, &path);
         if (r < 0)

@@ -5,7 +5,7 @@
 #include <fcntl.h>
 #include <inttypes.h>
 #include <sys/stat.h>
-#include "common/json-bounded.h"
+#include "common/json-view.h"
 #include "daemon/log.h"
 
 #define RECORD_SIZE_MAX (1024 * 1024)
@@ -314,7 +314,7 @@ int history_append(History *h, uint64_t number, const char *json) {
 
 /* Returns: 0 and the record's text; -EFBIG; -EBADMSG; another errno. */
 static int record_read(int directory, const char *name, char **ret) {
-        _cleanup_json_ JsonObject *record = NULL;
+        _cleanup_view_ JsonView *record = NULL;
         _cleanup_free_ char *text = NULL;
         _cleanup_close_ int fd = -1;
         struct stat st;
@@ -339,10 +339,10 @@ static int record_read(int directory, const char *name, char **ret) {
                 return -errno;
         text[n] = 0;
 
-        r = json_bounded_parse(text, (size_t) n, &record_limits, &record);
+        r = json_view_parse(text, (size_t) n, &record_limits, &record);
         if (r < 0)
                 return r;
-        if (!json_object_is_type(record, json_type_object))
+        if (json_view_kind(record) != JSON_KIND_OBJECT)
                 return -EBADMSG;
         *ret = TAKE_PTR(text);
         return 0;

@@ -30,6 +30,14 @@ TMPFS = "/dev/shm" if os.path.ismount("/dev/shm") else None
 # Connections and threads a connection with which libvirt-floor is quickest on two cores.
 LIBVIRT_FLOOR = (4, 5)
 MIB, KIB = 1024 * 1024, 1024
+# Bytes of heap that a byte of input may take, where others than root send it to what waits for nobody.
+FUZZ_HEAP_MAX = {x: 4 for x in ("bus", "command", "history", "journal", "names", "page", "page-reader", "qmp")}
+# What keeps or needs a tree is told, and bounded by its own limit on bytes: root's own files; the definition of a domain,
+# by libxml2, of whoever may make libvirt run anything; a record in suspendctl, which is for whoever called it.
+FUZZ_HEAP_MAX.update({x: None for x in ("config", "runtime-state", "libvirt-definition", "record")})
+CORPORA = pathlib.Path(__file__).resolve().parents[1] / "fuzz" / "corpus"
+# An input counts as no shorter: a directory that is read, or a stream, has a buffer whatever its length.
+FUZZ_HEAP_LEAST = 32 * KIB
 
 
 class Result:
@@ -358,6 +366,23 @@ class Bench:
         ] + both("right_after_" + seen.name, milliseconds(seen.rights), "ms", (limit, None)) + [
             Result("never_right_" + seen.name, [seen.n_never], "cycles")]
 
+    def fuzz_heap(self):
+        """Heap a byte of input, of the worst file in each corpus."""
+        results = []
+        for name, limit in FUZZ_HEAP_MAX.items():
+            program = self.build.find("heap-" + name)
+            corpus = CORPORA / name
+            done = subprocess.run([str(program), str(corpus)], stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+                                  stdin=subprocess.DEVNULL, check=False, timeout=120, text=True)
+            if done.returncode != 0:
+                raise BenchError("heap-%s: %s" % (name, done.stderr.strip()[-300:]))
+            figures = [tuple(map(int, line.split()[-2:])) for line in done.stdout.splitlines()]
+            alone = figures[0][1]
+            results.append(Result("fuzz_heap_" + name, [
+                max(0, heap - alone) / max(size, FUZZ_HEAP_LEAST) for size, heap in figures[1:]], "B/B", limit=limit,
+                of=max))
+        return results
+
 
 MEASUREMENTS = {
     "start": Bench.start,
@@ -368,6 +393,7 @@ MEASUREMENTS = {
     "libvirt": Bench.libvirt,
     "libvirt_idle": Bench.libvirt_idle,
     "residual": Bench.residual,
+    "fuzz_heap": Bench.fuzz_heap,
 }
 GIVES = {  # which measurement a single figure comes from
     "release_100": "cycles_100", "resume_100": "cycles_100", "script": "cycles_100",

@@ -18,7 +18,8 @@
 
 #define DEFINITION_NAMESPACE "urn:suspendd:domain:1"
 #define DEFINITION_PREFIX "suspendd"
-#define DEFINITION_BYTES_MAX (1024 * 1024)
+/* Ten times what a VM with many devices has: libxml2's tree takes some 37 bytes for each of these. */
+#define DEFINITION_BYTES_MAX (256 * 1024)
 
 typedef enum AgentChannel {
         AGENT_CHANNEL_NONE,

@@ -4,7 +4,8 @@
  * QMP Peers, Fuzzed
  *
  * Any bytes from a monitor (first byte even) or a guest agent (odd), the next byte being the size of
- * the pieces they come in: a connection ends at most once and is silent from then on, each command is
+ * the pieces they come in. With 2 in the first byte the monitor has greeted, and answered the first command,
+ * which nobody does by chance: a connection ends at most once and is silent from then on, each command is
  * answered at most once, and an agent that cannot know our sync's id never gets to see a suspend.
  */
 
@@ -117,6 +118,39 @@ static void peer_connect(Peer *p, bool is_agent) {
         HOLDS(agent_start(p->agent, SUSPENDD_ACT_SUSPEND, STEP, 0) == SUSPENDD_PENDING);
 }
 
+static void peer_turn(Peer *p) {
+        while (sd_event_run(p->event, 0) > 0)
+                ;
+}
+
+static void peer_say(const Peer *p, const char *text) {
+        HOLDS(send(p->fd, text, strlen(text), MSG_DONTWAIT | MSG_NOSIGNAL) ==
+              (ssize_t) strlen(text));
+}
+
+/* As QEMU does; the id of the first command is this connection's own. */
+static void peer_greet(Peer *p) {
+        char heard[256], answer[64];
+        const char *id;
+        ssize_t n;
+
+        peer_say(p, "{\"QMP\": {\"version\": {}, \"capabilities\": []}}\n");
+        peer_turn(p);
+        n = recv(p->fd, heard, sizeof(heard) - 1, MSG_DONTWAIT);
+        HOLDS(n > 0);
+        heard[n] = '\0';
+        id = strstr(heard, "\"id\":");
+        HOLDS(id);
+        (void) snprintf(answer,
+                        sizeof(answer),
+                        "{\"return\": {}, %.*s}\n",
+                        (int) strcspn(id, ",}"),
+                        id);
+        peer_say(p, answer);
+        peer_turn(p);
+        HOLDS(p->is_ready);
+}
+
 static void peer_disconnect(Peer *p) {
         monitor_free(p->monitor);
         agent_free(p->agent);
@@ -140,6 +174,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
         if (size < 2)
                 return 0;
         peer_connect(&p, data[0] & 1);
+        if ((data[0] & 3) == 2)
+                peer_greet(&p);
         piece = MAX((size_t) data[1] * data[1], (size_t) 1);
         while (done < size) {
                 ssize_t n =
@@ -153,8 +189,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
                 done += (size_t) n;
                 HOLDS(sd_event_run(p.event, 0) >= 0);
         }
-        while (sd_event_run(p.event, 0) > 0)
-                ;
+        peer_turn(&p);
         peer_hear(&p);
         peer_disconnect(&p);
         return 0;

@@ -10,6 +10,7 @@
 #include <locale.h>
 #include "cli/clean.h"
 #include "cli/record.h"
+#include "input.h"
 #include "screen.h"
 
 static void expect_clean(JsonObject *o) {
@@ -47,14 +48,15 @@ static void show(JsonObject *record, bool is_colourful) {
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
-        _cleanup_free_ char *text = strndup((const char *) data, size);
-        _cleanup_json_ JsonObject *record = NULL;
+        Input in = input_begin(data, size);
+        JsonObject *record = NULL;
 
-        HOLDS(text);
-        if (json_clean_record(text, &record) < 0)
-                return 0;
-        expect_clean(record);
-        show(record, false);
-        show(record, true);
+        if (json_clean_record(input_text(&in), &record) >= 0) {
+                expect_clean(record);
+                show(record, false);
+                show(record, true);
+                (void) json_object_put(record);
+        }
+        input_done(&in);
         return 0;
 }

@@ -15,7 +15,7 @@ typedef struct WorldVm {
 
 struct World {
         Manager *manager;
-        sd_bus *peer;
+        sd_bus *peer, *outside; /* who calls; where logind and polkit would be */
         Plugin *plugin;
         WorldVm vms[WORLD_VMS_MAX];
         ClockSample now;
@@ -375,6 +375,7 @@ void world_settle(World *w) {
                 moved = sd_event_run(w->manager->event, 0);
                 HOLDS(moved >= 0);
                 moved += MAX(sd_bus_process(w->peer, NULL), 0);
+                moved += MAX(sd_bus_process(w->outside, NULL), 0);
                 listener_hear(w->journal);
                 listener_hear(w->systemd);
         } while (moved > 0);
@@ -415,15 +416,28 @@ static void manager_open(Manager *m) {
         m->cycle->delay_max_usec = 5 * USEC_PER_SEC;
 }
 
-static void manager_start(Manager *m, int fd) {
+/* A connection of the Manager's. Returns: its other end, where all is heard. */
+static sd_bus *connect_manager(World *w, sd_bus **ret, int64_t priority) {
+        sd_bus *other;
+        int fds[2];
+
+        HOLDS(socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, fds) == 0);
+        *ret = bus_new(fds[0], true);
+        HOLDS(sd_bus_attach_event(*ret, w->manager->event, priority) >= 0);
+        other = bus_new(fds[1], false);
+        HOLDS(sd_bus_add_filter(other, NULL, peer_on_message, w) >= 0);
+        return other;
+}
+
+static void manager_start(World *w) {
+        Manager *m = w->manager;
         struct ManagerPrivate *p = m->private;
 
         HOLDS(sd_event_new(&m->event) >= 0);
         HOLDS(sd_event_add_defer(m->event, &p->chores, on_chores, m) >= 0);
         (void) manager_add_source(p->chores, PRIORITY_CHORES, "chores");
-        m->bus = bus_new(fd, true);
-        HOLDS(sd_bus_attach_event(m->bus, m->event, PRIORITY_BUS) >= 0);
-        m->api_bus = sd_bus_ref(m->bus); /* one line to the world is enough */
+        w->outside = connect_manager(w, &m->bus, PRIORITY_BUS);
+        w->peer = connect_manager(w, &m->api_bus, PRIORITY_API);
         HOLDS(fd_store_new(&p->fd_store) == 0);
         HOLDS(bus_api_new(m, &m->bus_api) == 0);
         HOLDS(inhibitor_new(m->bus, "delay", on_delay_lock, m, &m->delay_lock) >= 0);
@@ -442,14 +456,13 @@ static void world_load_plugin(World *w) {
         host.event = m->event;
         HOLDS(plugin_new(&plugin_api, &host, m->cycle, &w->plugin) == 0);
         list_append(&m->plugins, &w->plugin->plugins);
-        manager_apply_config(m);
+        HOLDS(manager_apply_config(m) == 0);
         w->plugin->host.enumerated(&w->plugin->host);
 }
 
 World *world_begin(void) {
         World *w = world = calloc(1, sizeof(*w));
         Manager *m = calloc(1, sizeof(*m));
-        int fds[2];
 
         HOLDS(w && m);
         folder_make();
@@ -467,17 +480,16 @@ World *world_begin(void) {
         m->private = calloc(1, sizeof(*m->private));
         HOLDS(m->private);
         HOLDS(config_load(m->options.config_file, &m->config) == 0);
-        HOLDS(socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, fds) == 0);
         manager_open(m);
-        manager_start(m, fds[0]);
-        w->peer = bus_new(fds[1], false);
-        HOLDS(sd_bus_add_filter(w->peer, NULL, peer_on_message, w) >= 0);
+        manager_start(w);
         world_load_plugin(w);
         world_settle(w);
         return w;
 }
 
 void world_end(World *w) {
+        /* What takes long is answered when no sleep is prepared any more. */
+        cycle_handle(w->manager->cycle, CYCLE_EVENT_WAKE);
         mode_store_cancel(w->manager->private->mode_store);
         for (unsigned i = 0; i < WORLD_VMS_MAX; i++)
                 world_vm_remove(w, i);
@@ -490,6 +502,7 @@ void world_end(World *w) {
         world_settle(w);
         manager_free(w->manager);
         sd_bus_close_unref(w->peer);
+        sd_bus_close_unref(w->outside);
         (void) log_set_journal(NULL);
         (void) close(w->journal);
         (void) close(w->systemd);

@@ -503,7 +503,7 @@ size_t pool_n_orphans(const Pool *p) {
 
 /* opening links before they are needed */
 
-/* The domains, too, so that a sleep costs no asking for them either. */
+/* The domains that are there now, too: those the first call on them need not ask for. */
 static void prepare_run(Call *c, virConnectPtr conn) {
         virDomainPtr *domains;
         int n;
@@ -543,6 +543,7 @@ void pool_prepare(Pool *p, CallKind kind, size_t n) {
                 if (!c)
                         return;
                 call_init(c, &prepare_ops, kind);
+                c->is_last = true; /* whoever has a machine to run again goes first */
                 if (pool_submit(p, c) < 0)
                         free(c);
         }

@@ -76,7 +76,10 @@ DEFINE_CLEANUP(Pool *, pool_free);
 
 /* connections */
 
-/* Has connections open for the calls of @kind of @n machines, so that a sleep costs no connecting. */
+/*
+ * Has connections open for the calls of @kind of @n machines, so that a sleep costs no connecting; they know
+ * the domains that are there when they are opened, so that a sleep does not look those up.
+ */
 void pool_prepare(Pool *p, CallKind kind, size_t n);
 
 /* The server has gone: what was opened is closed, and opened anew for the next call. */

@@ -2,8 +2,7 @@
 #include "plugins/qmp/monitor.h"
 #include <errno.h>
 #include <inttypes.h>
-#include <time.h>
-#include "common/time-util.h"
+#include "common/clock-sample.h"
 #include "plugins/qmp/channel.h"
 
 #define TEXT_MAX 256
@@ -26,7 +25,7 @@ struct Monitor {
         Channel *channel;
         MonitorState state;
         JsonView *greeting;
-        int64_t id; /* of this connection's first command; of no other connection's */
+        int64_t id; /* of this connection's first command: when it was opened, so of no other's */
 
         /* a ring: first what is under way, then what waits */
         MonitorCommand commands[MONITOR_COMMANDS_MAX];
@@ -124,6 +123,11 @@ static void monitor_on_capable(
 
 /* Takes @message, if it is that. */
 static void monitor_on_greeting(Monitor *m, JsonView **message) {
+        const MonitorCommand first = {
+                .execute = "qmp_capabilities",
+                .on_reply = monitor_on_capable,
+                .userdata = m,
+        };
         const JsonView *qmp;
         int r;
 
@@ -131,11 +135,7 @@ static void monitor_on_greeting(Monitor *m, JsonView **message) {
                 return; /* an event may stand before it */
         m->state = MONITOR_GREETED;
         m->greeting = TAKE_PTR(*message);
-        r =
-                        monitor_push(m,
-                                     &(const MonitorCommand){ .execute = "qmp_capabilities",
-                                                              .on_reply = monitor_on_capable,
-                                                              .userdata = m });
+        r = monitor_push(m, &first);
         if (r < 0)
                 monitor_fail(m, r, "cannot write to the monitor");
 }
@@ -224,21 +224,13 @@ static const ChannelOps monitor_channel_ops = {
         .on_end = monitor_on_end,
 };
 
-/* None that was there since the host has booted. */
-static int64_t monitor_fresh_id(void) {
-        struct timespec t = {};
-
-        (void) clock_gettime(CLOCK_MONOTONIC, &t);
-        return t.tv_sec * NSEC_PER_SEC + t.tv_nsec;
-}
-
 int monitor_new(sd_event *event, int fd, const MonitorOps *ops, void *userdata, Monitor **ret) {
         _cleanup_(monitor_freep) Monitor *m = calloc(1, sizeof(*m));
         int r;
 
         if (!m)
                 return -ENOMEM;
-        *m = (Monitor){ .ops = ops, .userdata = userdata, .id = monitor_fresh_id() };
+        *m = (Monitor){ .ops = ops, .userdata = userdata, .id = clock_now_ns(CLOCK_MONOTONIC) };
         r = channel_new(event, fd, &monitor_channel_ops, m, &m->channel);
         if (r < 0)
                 return r;

@@ -212,6 +212,11 @@ static void vm_on_word(
 }
 
 void vm_ask_word(Vm *vm, int64_t stamp_boottime_ns) {
+        const MonitorCommand question = {
+                .execute = "query-status",
+                .on_reply = vm_on_word,
+                .userdata = vm,
+        };
         int r;
 
         vm->stamp_boottime_ns = stamp_boottime_ns;
@@ -219,11 +224,7 @@ void vm_ask_word(Vm *vm, int64_t stamp_boottime_ns) {
                 vm->word_again = true;
                 return;
         }
-        r =
-                        monitor_send(vm->monitor,
-                                     &(const MonitorCommand){ .execute = "query-status",
-                                                              .on_reply = vm_on_word,
-                                                              .userdata = vm });
+        r = monitor_send(vm->monitor, &question);
         vm->word_asked = r >= 0;
         /* Without the answer what is known of it would be wrong for good. */
         if (r < 0)

@@ -162,11 +162,13 @@ static int walk(char path[static PATH_MAX], SafePath *ret, const char **ret_why)
 int safe_path_open(const char *path, SafePath *ret, const char **ret_why) {
         char text[PATH_MAX];
 
-        if (*path != '/')
-                return -EINVAL;
-        if (strlen(path) >= sizeof(text))
+        if (*path == '/')
+                *text = 0;
+        else if (!getcwd(text, sizeof(text)))
+                return -errno;
+        if (strlen(text) + 1 + strlen(path) >= sizeof(text))
                 return -ENAMETOOLONG;
-        (void) strcpy(text, path);
+        (void) strcat(strcat(text, "/"), path);
         for (unsigned i = 0; i < RESTARTS_MAX; i++) {
                 int r = walk(text, ret, ret_why);
 
@@ -197,4 +199,14 @@ int safe_path_step(
         *ret = next;
         next.fd = -1;
         return 0;
+}
+
+int safe_path_check_ours(const SafePath *p, const char **ret_why) {
+        if (!user_is_us(p->owner))
+                *ret_why = "it is not root's";
+        else if (p->st.st_mode & (S_IWGRP | S_IWOTH))
+                *ret_why = "others may write to it";
+        else
+                return 0;
+        return -EPERM;
 }

@@ -30,7 +30,7 @@ typedef struct SafePath {
 bool user_is_us(uid_t user);
 
 /*
- * Goes along @path, an absolute one, to its end.
+ * Goes along @path to its end.
  *
  * Returns: 0; -EPERM with the reason in *@ret_why (static) if that is not safe; -ELOOP; -ENAMETOOLONG;
  * others as openat(2) has them, without a reason.
@@ -44,6 +44,13 @@ int safe_path_step(
                 const char *name,
                 SafePath *ret,
                 const char **ret_why);
+
+/*
+ * Whether what is there can be believed as our own: nobody else has a say in it, nor may write it.
+ *
+ * Returns: 0; -EPERM with the reason in *@ret_why (static).
+ */
+int safe_path_check_ours(const SafePath *p, const char **ret_why);
 
 void safe_path_done(SafePath *p);
 

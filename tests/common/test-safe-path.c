@@ -94,6 +94,7 @@ static bool is_same(const char *name, const char *other) {
 /* for everybody */
 
 START_TEST(test_own_paths_lead_where_the_kernel_has_them) {
+        _cleanup_(safe_path_done) SafePath p = SAFE_PATH_NONE;
         uid_t me = geteuid();
 
         make("a", me, 0755);
@@ -111,6 +112,13 @@ START_TEST(test_own_paths_lead_where_the_kernel_has_them) {
         ck_assert(is_same("../../../../../../", "../.."));
         ck_assert_int_eq(look("none"), -ENOENT);
         ck_assert_int_eq(look("a/b/file/none"), -ENOTDIR);
+        ck_assert_int_eq(chdir(in_folder("a/b")), 0);
+        ck_assert_int_eq(safe_path_open("../b/file", &p, &why), 0);
+        ck_assert_int_eq(safe_path_check_ours(&p, &why), 0);
+        safe_path_done(&p);
+        ck_assert_int_eq(safe_path_open("", &p, &why), 0);
+        ck_assert_int_eq(fchdir(p.fd), 0);
+        ck_assert_int_eq(chdir("/"), 0);
 }
 END_TEST
 
@@ -123,7 +131,6 @@ START_TEST(test_links_end_somewhere) {
         make_link("back", "there", geteuid());
         ck_assert_int_eq(look("loop"), -ELOOP);
         ck_assert_int_eq(look("there/x"), -ELOOP);
-        ck_assert_int_eq(safe_path_open("relative", &p, &why), -EINVAL);
         memset(path, '/', sizeof(path));
         path[sizeof(path) - 1] = 0;
         ck_assert_int_eq(safe_path_open(path, &p, &why), -ENAMETOOLONG);
@@ -179,6 +186,29 @@ START_TEST(test_user_leads_to_what_is_his) {
         ck_assert_int_eq(look("joe/vm/eves"), -EPERM);
         ck_assert_int_eq(look("joe/eve"), -EPERM);
         ck_assert_int_eq(look("joe/eve/his"), -EPERM);
+}
+END_TEST
+
+static int check(const char *name) {
+        _cleanup_(safe_path_done) SafePath p = SAFE_PATH_NONE;
+
+        ck_assert_int_eq(safe_path_open(in_folder(name), &p, &why), 0);
+        return safe_path_check_ours(&p, &why);
+}
+
+START_TEST(test_ours_is_what_nobody_else_has_a_say_in) {
+        make("root", 0, 0755);
+        make_file("root/file", 0);
+        make_file("root/joes", JOE);
+        make("joe", JOE, 0755);
+        make_file("joe/roots", 0);
+        ck_assert_int_eq(check("root/file"), 0);
+        ck_assert_int_eq(check("root/joes"), -EPERM);
+        ck_assert_int_eq(check("joe/roots"), -EPERM);
+        ck_assert_int_eq(chmod(in_folder("root/file"), 0620), 0);
+        ck_assert_int_eq(check("root/file"), -EPERM);
+        ck_assert_int_eq(chmod(in_folder("root"), 0757), 0);
+        ck_assert_int_eq(check("root"), -EPERM);
 }
 END_TEST
 
@@ -279,6 +309,7 @@ static void add_tests(TCase *t) {
         if (geteuid() != 0)
                 return; /* for the others somebody has to be several users */
         tcase_add_test(t, test_user_leads_to_what_is_his);
+        tcase_add_test(t, test_ours_is_what_nobody_else_has_a_say_in);
         tcase_add_test(t, test_roots_directory_in_a_users_gives_the_say_back_to_nobody);
         tcase_add_test(t, test_users_links_are_not_followed);
         tcase_add_test(t, test_sticky_directory_leads_to_what_is_ours);

@@ -69,7 +69,7 @@ def exposure(tree):
 def reasons(tree, name):
     """The comments of a unit, and of the one whose reasons are its own."""
     comments = "\n".join(x for x in tree.text(name).splitlines() if x.startswith("#"))
-    other = re.search(r"as ([\w-]+\.service), which has the reasons", comments)
+    other = re.search(r"(?i)as ([\w-]+\.service), which has the reasons", comments)
     return comments + (reasons(tree, "units/%s.in" % other[1]) if other else "")
 
 

@@ -4,6 +4,7 @@
 
 import json
 import os
+import re
 import shutil
 import tempfile
 import unittest
@@ -189,14 +190,13 @@ class CheckTest(unittest.TestCase):
                            (_units.exposure, unit.replace("PrivateNetwork=yes", "PrivateNetwork=no")),
                            (_units.locks, unit.replace("KeyringMode=private\n", "")),
                            (_units.locks, unit.replace("ProtectClock=yes", "ProtectClock=no")),
-                           (_units.locks, unit.replace("ProtectProc=invisible", "that"))):
+                           (_units.locks, re.sub(r"(?m)^#.* Protect.*\n", "", unit))):
             self.assertNotEqual(bad, unit)
             self.assert_sees(check, "units/suspendd.service.in", bad, unit)
 
     def test_locks_whose_reasons_another_unit_has(self):
-        reason = "# ProtectProc=: it must see them.\n"
-        self.write("units/a.service.in", reason)
         less = "".join("%s=yes\n" % x for x in _units.LOCKS if x != "ProtectProc") + "ProtectProc=default\n"
+        self.write("units/a.service.in", "# ProtectProc=: it must see them.\n" + less)
         self.assert_sees(_units.locks, "units/b.service.in", less, "# As a.service, which has the reasons.\n" + less)
 
     def test_cppcheck(self):

@@ -36,7 +36,9 @@ static int watch_on_io(sd_event_source *s, int fd, uint32_t events, void *userda
         size = read(fd, buffer, sizeof(buffer));
         for (const char *p = buffer; size > 0 && p < buffer + size; p += sizeof(*e) + e->len) {
                 e = (const struct inotify_event *) (const void *) p;
-                if (e->mask & (EVENTS_SELF | EVENTS_LOST))
+                /* without a name its own mode has changed, or owner */
+                if ((e->mask & (EVENTS_SELF | EVENTS_LOST)) ||
+                    ((e->mask & IN_ATTRIB) && e->len == 0))
                         matters = true;
                 else if (!matters && e->len > 0)
                         matters = w->ops->cares(w->userdata, e->name);

@@ -5,6 +5,7 @@
 #include <fcntl.h>
 #include <sys/stat.h>
 #include <sys/sysmacros.h>
+#include "common/safe-path.h"
 
 #define MAIN_FILE "suspendd.conf"
 #define FILE_SIZE_MAX (1024 * 1024)
@@ -147,39 +148,38 @@ int config_files_list(const char *const *directories, char ***ret) {
         return 0;
 }
 
-static int file_check(int fd, size_t *ret_size) {
-        struct stat st;
+static int file_check(const SafePath *file, size_t *ret_size, const char **ret_why) {
+        const struct stat *st = &file->st;
 
-        if (fstat(fd, &st) < 0)
-                return -errno;
-
-        if (S_ISCHR(st.st_mode) && st.st_rdev == makedev(1, 3)) {
+        if (S_ISCHR(st->st_mode) && st->st_rdev == makedev(1, 3)) {
                 *ret_size = 0;
                 return 0;
         }
-        if (!S_ISREG(st.st_mode))
+        if (!S_ISREG(st->st_mode))
                 return -EINVAL;
-        if ((st.st_uid != 0 && st.st_uid != geteuid()) || (st.st_mode & (S_IWGRP | S_IWOTH)))
-                return -EPERM;
-        if (st.st_size > FILE_SIZE_MAX)
+        if (st->st_size > FILE_SIZE_MAX)
                 return -EFBIG;
-        *ret_size = (size_t) st.st_size;
-        return 0;
+        *ret_size = (size_t) st->st_size;
+        return safe_path_check_ours(file, ret_why);
 }
 
-int config_file_read(const char *path, char **ret_text, size_t *ret_size) {
+int config_file_read(const char *path, char **ret_text, size_t *ret_size, const char **ret_why) {
+        _cleanup_(safe_path_done) SafePath file = SAFE_PATH_NONE;
         _cleanup_free_ char *text = NULL;
         _cleanup_close_ int fd = -1;
         size_t size = 0, n = 0;
+        SafePathName name;
         int r;
 
-        /* Without O_NONBLOCK, opening a FIFO waits for a writer. */
-        fd = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK);
-        if (fd < 0)
-                return -errno;
-        r = file_check(fd, &size);
+        r = safe_path_open(path, &file, ret_why);
+        if (r >= 0)
+                r = file_check(&file, &size, ret_why);
         if (r < 0)
                 return r;
+        name = safe_path_name(&file);
+        fd = open(name.text, O_RDONLY | O_CLOEXEC | O_NOCTTY);
+        if (fd < 0)
+                return -errno;
 
         text = malloc(size + 1);
         if (!text)

@@ -27,9 +27,9 @@ DEFINE_CLEANUP(char **, config_files_free);
 
 /*
  * Reads a whole file into a NUL-terminated text that the caller frees. Only a regular file of root's
- * or our own that nobody else can write is believed; /dev/null counts as empty.
+ * or our own that nobody else can write, nor put there, is believed; /dev/null counts as empty.
  *
- * Returns: 0; -ENOENT; -EPERM if somebody else could have written it; -EFBIG over 1 MiB; -EINVAL if it
- * is no regular file; -ENOMEM; another errno of open(2) or read(2).
+ * Returns: 0; -ENOENT; -EPERM with the reason in *@ret_why (static) if somebody else could have written it; -EFBIG
+ * over 1 MiB; -EINVAL if it is no regular file; -ENOMEM; others as safe_path_open(), open(2) and read(2) have them.
  */
-int config_file_read(const char *path, char **ret_text, size_t *ret_size);
+int config_file_read(const char *path, char **ret_text, size_t *ret_size, const char **ret_why);

@@ -532,15 +532,15 @@ static int config_add_text(Config *c, const char *file, const char *text, size_t
 
 static int config_add_file(Config *c, const char *file) {
         _cleanup_free_ char *text = NULL;
+        const char *why = NULL;
         size_t size;
         int r;
 
-        r = config_file_read(file, &text, &size);
-        if (r == -EPERM)
-                return log_error_errno(
-                                r,
-                                "%s is not read: it must be root's and writable by nobody else",
-                                file);
+        r = config_file_read(file, &text, &size, &why);
+        if (r == -EPERM && why) {
+                (void) log_error("%s is not read: %s", file, why);
+                return r;
+        }
         if (r < 0 && r != -ENOMEM)
                 return log_error_errno(r, "Cannot read %s", file);
         if (r < 0)

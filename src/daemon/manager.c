@@ -6,6 +6,7 @@
 #include <sys/stat.h>
 #include <systemd/sd-daemon.h>
 #include "common/passing-error.h"
+#include "common/safe-path.h"
 #include "common/text-escape.h"
 #include "common/time-util.h"
 #include "daemon/authority.h"
@@ -568,6 +569,24 @@ static int manager_start_loop(Manager *m) {
         return manager_add_source(p->chores, PRIORITY_CHORES, "chores");
 }
 
+/* Whoever else could write there could tell us what to do. */
+static int make_directory(const char *path) {
+        _cleanup_(safe_path_done) SafePath p = SAFE_PATH_NONE;
+        const char *why = NULL;
+        int r;
+
+        if (mkdir(path, 0755) < 0 && errno != EEXIST)
+                return log_error_errno(-errno, "Cannot make %s", path);
+        r = safe_path_open(path, &p, &why);
+        if (r >= 0)
+                r = safe_path_check_ours(&p, &why);
+        if (r == -EPERM && why) {
+                (void) log_error("%s is not used: %s", path, why);
+                return r;
+        }
+        return r < 0 ? log_error_errno(r, "Cannot use %s", path) : 0;
+}
+
 static int manager_open_files(Manager *m) {
         _cleanup_free_ char *journal = NULL, *state = NULL, *history = NULL;
         const ManagerOptions *o = &m->options;
@@ -577,10 +596,11 @@ static int manager_open_files(Manager *m) {
             asprintf(&state, "%s/state.json", o->runtime_dir) < 0 ||
             asprintf(&history, "%s/history", o->state_dir) < 0)
                 return log_oom();
-        if ((mkdir(o->runtime_dir, 0755) < 0 && errno != EEXIST) ||
-            (mkdir(o->state_dir, 0755) < 0 && errno != EEXIST))
-                return log_error_errno(
-                                -errno, "Cannot make %s or %s", o->runtime_dir, o->state_dir);
+        r = make_directory(o->runtime_dir);
+        if (r >= 0)
+                r = make_directory(o->state_dir);
+        if (r < 0)
+                return r;
 
         r = journal_open(journal, &m->journal);
         if (r == -EBUSY)

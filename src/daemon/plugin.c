@@ -2,27 +2,29 @@
 #include "daemon/plugin.h"
 #include <dlfcn.h>
 #include <errno.h>
-#include <sys/stat.h>
 #include "common/passing-error.h"
+#include "common/safe-path.h"
 #include "common/text-escape.h"
 #include "daemon/log.h"
 
 #define TROUBLE_MAX 256
 
-/* What is loaded here runs as root: nobody else may have written it. */
-static int path_check(const char *path, mode_t type) {
-        struct stat st;
+/* What is loaded here runs as root: nobody else may have written it, or put it there. */
+static int path_check(const char *path) {
+        _cleanup_(safe_path_done) SafePath p = SAFE_PATH_NONE;
+        const char *why = NULL;
+        int r;
 
-        if (stat(path, &st) < 0)
-                return log_error_errno(-errno, "Cannot load plugin %s", path);
-        if ((st.st_mode & S_IFMT) != type)
-                return log_error_errno(-ELIBBAD, "Cannot load plugin %s", path);
-        if ((st.st_uid != 0 && st.st_uid != geteuid()) || (st.st_mode & (S_IWGRP | S_IWOTH)))
-                return log_error_errno(
-                                -EPERM,
-                                "%s is not loaded: it must be root's and writable by nobody else",
-                                path);
-        return 0;
+        r = safe_path_open(path, &p, &why);
+        if (r >= 0 && !S_ISREG(p.st.st_mode))
+                r = -ELIBBAD;
+        if (r >= 0)
+                r = safe_path_check_ours(&p, &why);
+        if (r == -EPERM && why) {
+                (void) log_error("%s is not loaded: %s", path, why);
+                return r;
+        }
+        return r < 0 ? log_error_errno(r, "Cannot load plugin %s", path) : 0;
 }
 
 static int api_check(const struct suspendd_plugin *api) {
@@ -116,14 +118,11 @@ int plugin_load(const char *directory,
 
         if (str_empty(name) || name[0] == '.' || strchr(name, '/'))
                 return log_error_errno(-EINVAL, "'%s' is no plugin's name", name);
-        r = path_check(directory, S_IFDIR);
-        if (r < 0)
-                return r;
         if (asprintf(&path, "%s/%s.so", directory, name) < 0) {
                 path = NULL;
                 return log_oom();
         }
-        r = path_check(path, S_IFREG);
+        r = path_check(path);
         if (r < 0)
                 return r;
 

@@ -27,8 +27,8 @@ struct Plugin {
 
 /*
  * Loads DIRECTORY/NAME.so and creates its instance, with a copy of @host and @owner, both kept in the
- * Plugin. The file must be root's, or the daemon's own user's, and writable by nobody else; @name has
- * no slash.
+ * Plugin. The file and the directories that it is in must be root's, or the daemon's own user's, and writable by
+ * nobody else; @name has no slash.
  *
  * Returns: 0; -ENOENT; -EPERM; -ELIBBAD if it is no plugin; -EPROTO for another ABI; what create()
  * returned. What is wrong has been logged.

@@ -4,6 +4,7 @@
 #include <fcntl.h>
 #include <sys/stat.h>
 #include "common/json-bounded.h"
+#include "common/safe-path.h"
 #include "common/text-escape.h"
 #include "daemon/log.h"
 
@@ -181,6 +182,8 @@ static int file_read(const char *path, char **ret, size_t *ret_size) {
                 return -errno;
         if (!S_ISREG(st.st_mode))
                 return -EINVAL;
+        if (!user_is_us(st.st_uid) || (st.st_mode & (S_IWGRP | S_IWOTH)))
+                return -EPERM; /* it says where root is to connect to */
         if (st.st_size > FILE_SIZE_MAX)
                 return -E2BIG;
 

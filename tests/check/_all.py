@@ -5,6 +5,7 @@ import _docs
 import _faults
 import _text
 import _tools
+import _units
 
 CHECKS = [
     _text.licence_lines,
@@ -23,7 +24,9 @@ CHECKS = [
     _tools.layout,
     _tools.shell,
     _tools.manuals,
-    _tools.units,
+    _units.units,
+    _units.exposure,
+    _units.locks,
     _tools.cppcheck,
     _tools.tidy,
     _tools.analyzer,

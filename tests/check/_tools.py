@@ -19,8 +19,6 @@ GCC = 12
 # with it, so its word on leaks is nothing; that is for the sanitizers, valgrind and the fuzzers.
 ANALYZE = ["-fanalyzer", "-O0", "-U_FORTIFY_SOURCE", "-Wno-analyzer-malloc-leak", "-fdiagnostics-plain-output",
            "-S", "-o", os.devnull]
-EXPOSURE_MAX = 13  # tenths, as systemd-analyze security has them
-EXPOSURE_MAX_OF = {"units/suspend-guest.service.in": 17}  # it sets the clock, and reads devices
 TIDY_TIMEOUT = 180
 GCC_ONLY = ("-Wno-unknown-warning-option", "-Wno-ignored-optimization-argument")
 
@@ -74,24 +72,6 @@ def manuals(tree):
         raise Unavailable("no man pages")
     code, output = run(tree, ["mandoc", "-Tlint", "-Wwarning"] + pages)
     return problems_of(code, output)
-
-
-def units(tree):
-    """systemd has nothing to say against the units, and the daemon's exposure is as low as it was made."""
-    problems = []
-    for name in [x for x in tree.files if re.search(r"^units/.*\.service\.in$", x)]:
-        with tempfile.TemporaryDirectory(prefix="suspendd-units-") as folder:
-            path = os.path.join(folder, os.path.basename(name)[:-len(".in")])
-            with open(path, "w") as f:
-                f.write(re.sub(r"@[A-Z]+@", "/bin/true", tree.text(name)))
-            # It only warns of much, and tells of other units as well.
-            _, output = run(tree, ["systemd-analyze", "verify", "--man=no", path])
-            lines = [x for x in output.splitlines() if os.path.basename(path) in x]
-            code, output = run(tree, ["systemd-analyze", "security", "--offline=true", "--no-pager",
-                                      "--threshold=%d" % EXPOSURE_MAX_OF.get(name, EXPOSURE_MAX), path])
-            lines += [output.strip().split("\n")[-1]] if code else []
-            problems += ["%s:1: %s" % (name, x.replace(folder + os.sep, "")) for x in lines]
-    return problems
 
 
 def cppcheck(tree):

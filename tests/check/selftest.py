@@ -4,6 +4,7 @@
 
 import json
 import os
+import re
 import shutil
 import tempfile
 import unittest
@@ -12,6 +13,7 @@ import _docs
 import _faults
 import _text
 import _tools
+import _units
 from _tree import ROOT, Tree, Unavailable
 from runner.faults import IDS, count, rows_of
 from runner.results import FAILED, PASSED, SKIPPED, Report
@@ -184,8 +186,18 @@ class CheckTest(unittest.TestCase):
     def test_units(self):
         with open(os.path.join(ROOT, "units/suspendd.service.in")) as f:
             unit = f.read()
-        for bad in (unit.replace("KillMode", "KillsMode"), unit.replace("PrivateNetwork=yes", "PrivateNetwork=no")):
-            self.assert_sees(_tools.units, "units/suspendd.service.in", bad, unit)
+        for check, bad in ((_units.units, unit.replace("KillMode", "KillsMode")),
+                           (_units.exposure, unit.replace("PrivateNetwork=yes", "PrivateNetwork=no")),
+                           (_units.locks, unit.replace("KeyringMode=private\n", "")),
+                           (_units.locks, unit.replace("ProtectClock=yes", "ProtectClock=no")),
+                           (_units.locks, re.sub(r"(?m)^#.* Protect.*\n", "", unit))):
+            self.assertNotEqual(bad, unit)
+            self.assert_sees(check, "units/suspendd.service.in", bad, unit)
+
+    def test_locks_whose_reasons_another_unit_has(self):
+        less = "".join("%s=yes\n" % x for x in _units.LOCKS if x != "ProtectProc") + "ProtectProc=default\n"
+        self.write("units/a.service.in", "# ProtectProc=: it must see them.\n" + less)
+        self.assert_sees(_units.locks, "units/b.service.in", less, "# As a.service, which has the reasons.\n" + less)
 
     def test_cppcheck(self):
         text = SPDX + "int f(void);\nint f(void) {\n        int a[2] = { 0, 0 };\n        return a[%d];\n}\n"

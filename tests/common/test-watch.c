@@ -100,6 +100,12 @@ START_TEST(test_directory_that_goes_is_told) {
 }
 END_TEST
 
+START_TEST(test_mode_that_changes_is_told) {
+        ck_assert_int_eq(chmod(folder, 0750), 0);
+        ck_assert_uint_ge(changes(), 1);
+}
+END_TEST
+
 START_TEST(test_only_a_directory_is_watched) {
         touch(inside);
         watch_begin(watch);
@@ -121,6 +127,7 @@ int main(void) {
         tcase_add_test(tcase, test_what_nobody_cares_for_is_not_told);
         tcase_add_test(tcase, test_what_is_not_added_again_is_watched_no_longer);
         tcase_add_test(tcase, test_directory_that_goes_is_told);
+        tcase_add_test(tcase, test_mode_that_changes_is_told);
         tcase_add_test(tcase, test_only_a_directory_is_watched);
         suite_add_tcase(suite, tcase);
 

@@ -361,6 +361,33 @@ START_TEST(test_file_that_others_can_write_is_refused) {
 }
 END_TEST
 
+START_TEST(test_file_that_others_could_have_put_there_is_refused) {
+        Config *c = NULL;
+
+        make_folders();
+        scratch_write("etc/suspendd.conf", "[Manager]\nSuspendShare=1\n");
+        scratch_write("etc/suspendd.conf.d/a.conf", "[Manager]\nHistoryMax=3\n");
+        ck_assert_int_eq(chmod(scratch_path("etc/suspendd.conf.d"), 0757), 0);
+        c = load_folders();
+        ck_assert_uint_eq(c->suspend_share, 1);
+        ck_assert_uint_eq(c->history_max, 100);
+        ck_assert_uint_eq(c->n_errors, 1);
+        c = config_free(c);
+        ck_assert_int_eq(chmod(scratch_path("etc/suspendd.conf.d"), 0755), 0);
+        if (geteuid() == 0) {
+                ck_assert_int_eq(lchown(scratch_path("etc/suspendd.conf.d"), 65534, 0), 0);
+                c = load_folders();
+                ck_assert_uint_eq(c->history_max, 100);
+                ck_assert_uint_eq(c->n_errors, 1);
+                c = config_free(c);
+                ck_assert_int_eq(lchown(scratch_path("etc/suspendd.conf.d"), 0, 0), 0);
+        }
+        c = load_folders();
+        ck_assert_uint_eq(c->history_max, 3);
+        config_free(c);
+}
+END_TEST
+
 START_TEST(test_named_file_must_be_one) {
         Config *c = NULL;
 
@@ -404,6 +431,7 @@ int main(void) {
         tcase_add_test(c, test_drop_in_of_a_plugin_takes_no_other_away);
         tcase_add_test(c, test_nothing_there_is_the_default);
         tcase_add_test(c, test_file_that_others_can_write_is_refused);
+        tcase_add_test(c, test_file_that_others_could_have_put_there_is_refused);
         tcase_add_test(c, test_named_file_must_be_one);
         tcase_add_test(c, test_names_go_there_and_back);
         return scratch_run(c, "config");

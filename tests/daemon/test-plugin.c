@@ -198,6 +198,24 @@ START_TEST(test_what_others_can_write_is_not_loaded) {
 }
 END_TEST
 
+START_TEST(test_where_others_can_put_something_nothing_is_loaded_from) {
+        char outer[64];
+
+        (void) strcpy(outer, scratch);
+        ck_assert_int_eq(mkdir(scratch_path("plugins"), 0755), 0);
+        scratch_write("plugins/a.so", "");
+        ck_assert_int_eq(symlink("plugins/a.so", scratch_path("b.so")), 0);
+        (void) strcat(scratch, "/plugins");
+        ck_assert_int_eq(load("a"), -ELIBBAD);
+        ck_assert_int_eq(chmod(outer, 0777), 0);
+        ck_assert_int_eq(load("a"), -EPERM);
+        ck_assert_int_eq(chmod(outer, 0755), 0);
+        ck_assert_int_eq(chmod(scratch, 0777), 0);
+        (void) strcpy(scratch, outer);
+        ck_assert_int_eq(load("b"), -EPERM); /* through a link, too */
+}
+END_TEST
+
 int main(void) {
         TCase *c = tcase_create("plugin");
 
@@ -211,5 +229,6 @@ int main(void) {
         tcase_add_test(c, test_library_that_is_no_plugin_is_refused);
         tcase_add_test(c, test_missing_library_is_one_clear_line);
         tcase_add_test(c, test_what_others_can_write_is_not_loaded);
+        tcase_add_test(c, test_where_others_can_put_something_nothing_is_loaded_from);
         return scratch_run(c, "plugin");
 }

@@ -52,6 +52,26 @@ START_TEST(test_all_outlives_a_restart) {
 }
 END_TEST
 
+START_TEST(test_file_that_others_could_have_written_is_left_out) {
+        const Registration a = registration(NULL, "/a", NULL);
+        const Registration *r;
+        RuntimeState *s = open_state();
+
+        ck_assert_int_eq(runtime_state_register(s, &a), 0);
+        runtime_state_free(s);
+        for (mode_t mode = 0620; mode; mode = mode == 0620 ? 0602 : 0) {
+                ck_assert_int_eq(chmod(scratch_path("state"), mode), 0);
+                s = open_state();
+                ck_assert_uint_eq(runtime_state_registrations(s, &r), 0);
+                runtime_state_free(s);
+        }
+        ck_assert_int_eq(chmod(scratch_path("state"), 0600), 0);
+        s = open_state();
+        ck_assert_uint_eq(runtime_state_registrations(s, &r), 1);
+        runtime_state_free(s);
+}
+END_TEST
+
 START_TEST(test_what_is_taken_back_is_gone) {
         const Registration a = registration(NULL, "/a", NULL), b = registration(NULL, "/b", NULL);
         RuntimeState *s = open_state();
@@ -203,6 +223,7 @@ int main(void) {
         tcase_add_checked_fixture(c, scratch_make, scratch_remove);
         tcase_set_timeout(c, 60);
         tcase_add_test(c, test_all_outlives_a_restart);
+        tcase_add_test(c, test_file_that_others_could_have_written_is_left_out);
         tcase_add_test(c, test_what_is_taken_back_is_gone);
         tcase_add_test(c, test_bad_entries_are_left_out_alone);
         tcase_add_test(c, test_broken_file_is_survived);

@@ -45,6 +45,9 @@ class Suspendd:
         shutil.copytree(stage, host.path("/"), dirs_exist_ok=True, symlinks=True)
         if os.path.basename(BUILD) == "asan":
             host.write("/etc/systemd/system/suspendd.service.d/sanitizer.conf", SANITIZER_UNIT)
+        # The lab's own machines are in /tmp, where it would see none; and of units whose names begin like its own.
+        for folder in ("/etc/systemd/system/suspendd.service.d", "/etc/systemd/system/suspendd-.service.d"):
+            host.write(folder + "/tmp.conf", "[Service]\nPrivateTmp=no\n")
         # Tests kill it more often than a service may die.
         host.write("/etc/systemd/system/suspendd.service.d/restarts.conf", "[Unit]\nStartLimitIntervalSec=0\n")
         if debug:

@@ -14,6 +14,8 @@
 #include "fake-peer.h"
 
 #define PEERS 3
+#define JOE 65533
+#define EVE 65534
 
 static FakeHost fake;
 static FakePeer peers[PEERS];
@@ -322,6 +324,167 @@ START_TEST(test_slow_ones_do_not_hold_up_the_enumeration) {
 }
 END_TEST
 
+/* what may not be believed */
+
+static const char *in_directory(const char *name) {
+        static char path[128];
+
+        (void) snprintf(path, sizeof(path), "%s/%s", directory, name);
+        return path;
+}
+
+static void give(const char *name, uid_t user) {
+        ck_assert_int_eq(lchown(in_directory(name), user, user), 0);
+}
+
+/* As appear(), but @listener listens. */
+static void appear_of(int i, const char *name, uid_t listener) {
+        ck_assert_int_eq(chmod(directory, 0777), 0);
+        ck_assert_int_eq(seteuid(listener), 0);
+        appear(i, name);
+        ck_assert_int_eq(seteuid(0), 0);
+        ck_assert_int_eq(chmod(directory, 0755), 0);
+}
+
+/* Runs the loop until @text has been warned of. */
+static void await_warning(const char *text) {
+        FAKE_HOST_WAIT(&fake, strstr(fake.warning, text));
+}
+
+START_TEST(test_socket_that_others_could_have_made_is_left_alone_until_they_cannot) {
+        make_directory("vms");
+        ck_assert_int_eq(chmod(in_directory("vms"), 0757), 0);
+        appear(0, "vms/a.qmp");
+        load("Directory", "%s/vms");
+        FAKE_HOST_WAIT(&fake, fake.n_enumerated == 1);
+        await_warning("vms/a.qmp is left out: others may write");
+        ck_assert(!is_asked(0));
+        /* looked at again, and not told again */
+        appear(1, "vms/b.qga");
+        fake_host_spend(&fake, 200 * USEC_PER_MSEC);
+        ck_assert_uint_eq(fake.n_warnings, 1);
+        ck_assert(!is_asked(0));
+        ck_assert_int_eq(chmod(in_directory("vms"), 0755), 0);
+        serve(0, "a");
+}
+END_TEST
+
+START_TEST(test_directory_of_doubt_is_gone_into_once_it_is_beyond_doubt) {
+        make_directory("open");
+        make_directory("open/vms");
+        ck_assert_int_eq(chmod(in_directory("open"), 0757), 0);
+        appear(0, "open/vms/a.qmp");
+        load("Directory", "%s/open/vms");
+        await_warning("open/vms is left out");
+        ck_assert(!is_asked(0));
+        ck_assert_int_eq(chmod(in_directory("open"), 0755), 0);
+        serve(0, "a");
+}
+END_TEST
+
+START_TEST(test_registered_path_is_checked_and_the_reason_told) {
+        const char *why = NULL;
+
+        make_directory("vms");
+        ck_assert_int_eq(chmod(in_directory("vms"), 0757), 0);
+        appear(0, "vms/a.sock");
+        ck_assert_int_eq(
+                        suspendd_plugin.register_machine(instance, NULL, paths[0], NULL, &why),
+                        -EINVAL);
+        ck_assert_str_eq(why, "others may write to the directory that it is in");
+        ck_assert(!is_asked(0));
+}
+END_TEST
+
+START_TEST(test_users_link_is_not_followed) {
+        appear(0, "secret");
+        make_directory("joe");
+        ck_assert_int_eq(symlink("../secret", in_directory("joe/a.qmp")), 0);
+        give("joe/a.qmp", JOE);
+        give("joe", JOE);
+        load("Directory", "%s/joe");
+        await_warning("joe/a.qmp is left out: it is a symbolic link");
+        appear(1, "joe/b.qmp");
+        give("joe/b.qmp", JOE);
+        serve(1, "b");
+        ck_assert(!is_asked(0));
+}
+END_TEST
+
+START_TEST(test_listener_is_the_owner_or_root) {
+        appear_of(0, "a.qmp", EVE);
+        give("a.qmp", JOE);
+        load("Directory", "%s");
+        await_warning("a.qmp cannot be connected to: another user listens there");
+        ck_assert_uint_eq(fake.n_machines, 0);
+        ck_assert(is_asked(0)); /* asked for his name, and told nothing */
+        give("a.qmp", EVE);
+        serve(0, "a");
+        appear_of(1, "b.qmp", 0);
+        give("b.qmp", JOE);
+        serve(1, "b");
+}
+END_TEST
+
+START_TEST(test_agents_socket_is_of_the_same_user_as_the_monitors) {
+        char text[64];
+        int fd;
+
+        appear_of(0, "a.qmp", EVE);
+        appear_of(1, "a.qga", 0);
+        load("Directory", "%s");
+        serve(0, "a");
+        await_warning("a.qga: another user listens there than at the monitor");
+        fd = accept4(peers[1].listen_fd, NULL, NULL, SOCK_NONBLOCK);
+        ck_assert_int_ge(fd, 0);
+        ck_assert_int_eq(recv(fd, text, sizeof(text), MSG_DONTWAIT), 0);
+        ck_assert_int_eq(close(fd), 0);
+
+        /* his own is good */
+        vanish(1);
+        appear_of(1, "a.qga", EVE);
+        fake_peer_accept(&peers[1]);
+        fake_peer_sync(&peers[1]);
+        ck_assert_uint_eq(fake.n_warnings, 1);
+}
+END_TEST
+
+START_TEST(test_user_with_too_many_names_is_nobody_elses_trouble) {
+        char name[64];
+
+        make_directory("eve");
+        make_directory("joe");
+        make_directory("zoe");
+        for (int i = 0; i < 600; i++) {
+                (void) snprintf(name, sizeof(name), "joe/%d.qmp", i);
+                ck_assert_int_eq(mknod(in_directory(name), S_IFSOCK | 0600, 0), 0);
+                give(name, JOE);
+        }
+        give("joe", JOE);
+        appear(0, "eve/a.qmp");
+        give("eve", EVE);
+        appear(1, "zoe/b.qmp");
+        give("zoe", EVE);
+        load("Socket", "%s/*/*.qmp");
+        serve(0, "a");
+        serve(1, "b");
+        await_warning("joe is left out: there are too many names in it");
+        ck_assert_uint_eq(fake.n_warnings, 1);
+}
+END_TEST
+
+static void add_tests_of_trust(TCase *c) {
+        tcase_add_test(c, test_socket_that_others_could_have_made_is_left_alone_until_they_cannot);
+        tcase_add_test(c, test_directory_of_doubt_is_gone_into_once_it_is_beyond_doubt);
+        tcase_add_test(c, test_registered_path_is_checked_and_the_reason_told);
+        if (geteuid() != 0)
+                return; /* for the others somebody has to be several users */
+        tcase_add_test(c, test_users_link_is_not_followed);
+        tcase_add_test(c, test_listener_is_the_owner_or_root);
+        tcase_add_test(c, test_agents_socket_is_of_the_same_user_as_the_monitors);
+        tcase_add_test(c, test_user_with_too_many_names_is_nobody_elses_trouble);
+}
+
 int main(void) {
         Suite *suite = suite_create("qmp-discovery");
         TCase *c = tcase_create("sockets");
@@ -346,6 +509,7 @@ int main(void) {
         tcase_add_test(c, test_reload_keeps_what_is_the_same);
         tcase_add_test(c, test_registered_machine_outlives_a_reload);
         tcase_add_test(c, test_slow_ones_do_not_hold_up_the_enumeration);
+        add_tests_of_trust(c);
         suite_add_tcase(suite, c);
         runner = srunner_create(suite);
         srunner_run_all(runner, CK_ENV);

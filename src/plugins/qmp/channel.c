@@ -4,6 +4,7 @@
 #include <sys/epoll.h>
 #include <sys/socket.h>
 #include <sys/un.h>
+#include "common/safe-path.h"
 #include "common/time-util.h"
 
 #define UNSENT_MAX (64 * 1024)
@@ -31,18 +32,50 @@ struct Channel {
         bool *freed;             /* tells who is calling back that we are gone */
 };
 
-int channel_connect(const char *path, int *ret_fd) {
+int channel_fd_user(int fd, uid_t *ret) {
+        struct ucred peer;
+        socklen_t size = sizeof(peer);
+
+        if (getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &size) < 0)
+                return -errno;
+        *ret = peer.uid;
+        return 0;
+}
+
+/* Whoever a socket belongs to may listen there, and root, who may have given it to him. */
+static int check_peer(int fd, uid_t owner, const char **ret_why) {
+        uid_t user = (uid_t) -1;
+        int r;
+
+        r = channel_fd_user(fd, &user);
+        if (r < 0 || user == owner || user_is_us(user))
+                return r;
+        *ret_why = "another user listens there than the one to whom the socket belongs";
+        return -EPERM;
+}
+
+int channel_connect(const char *path, int *ret_fd, const char **ret_why) {
+        _cleanup_(safe_path_done) SafePath at = SAFE_PATH_NONE;
         struct sockaddr_un address = { .sun_family = AF_UNIX };
         _cleanup_close_ int fd = -1;
+        SafePathName name;
+        int r;
 
-        if (strlen(path) >= sizeof(address.sun_path))
-                return -ENAMETOOLONG;
-        memcpy(address.sun_path, path, strlen(path));
+        r = safe_path_open(path, &at, ret_why);
+        if (r < 0)
+                return r;
+        if (!S_ISSOCK(at.st.st_mode))
+                return -ECONNREFUSED; /* as connect(2) has it */
+        name = safe_path_name(&at);
+        memcpy(address.sun_path, name.text, sizeof(name.text));
         fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
         if (fd < 0)
                 return -errno;
         if (connect(fd, (struct sockaddr *) &address, sizeof(address)) < 0)
                 return -errno;
+        r = check_peer(fd, at.st.st_uid, ret_why);
+        if (r < 0)
+                return r;
         *ret_fd = TAKE_FD(fd);
         return 0;
 }
@@ -270,4 +303,8 @@ int channel_get_peer(Channel *c, pid_t *ret_pid) {
                 return -ENODATA;
         *ret_pid = peer.pid;
         return 0;
+}
+
+int channel_get_user(Channel *c, uid_t *ret) {
+        return channel_fd_user(c->fd, ret);
 }

@@ -35,12 +35,16 @@ typedef struct ChannelOps {
 /* lifetime */
 
 /*
- * Begins and ends the connecting: a unix socket answers at once.
+ * Begins and ends the connecting: a unix socket answers at once. The way to it must be safe
+ * (common/safe-path.h), and the one who listens there its owner or root.
  *
- * Returns: 0 and a non-blocking fd; -ENAMETOOLONG; -EAGAIN with its backlog full; others as
- * connect(2) has them.
+ * Returns: 0 and a non-blocking fd; -EPERM with the reason in *@ret_why (static) if it is not; -EAGAIN with its
+ * backlog full; others as safe_path_open() and connect(2) have them, without a reason.
  */
-int channel_connect(const char *path, int *ret_fd);
+int channel_connect(const char *path, int *ret_fd, const char **ret_why);
+
+/* The user who listened on the other end of a connected socket. Returns: 0; as getsockopt(2). */
+int channel_fd_user(int fd, uid_t *ret);
 
 /* Makes a channel of @fd, which it owns on success. @ops is borrowed for its life. */
 int channel_new(sd_event *event, int fd, const ChannelOps *ops, void *userdata, Channel **ret);
@@ -60,3 +64,6 @@ int channel_send(Channel *c, const char *text, size_t size);
 
 /* The process that listened on the other end. Returns: 0; -ENODATA if it cannot be seen from here. */
 int channel_get_peer(Channel *c, pid_t *ret_pid);
+
+/* As channel_fd_user(). */
+int channel_get_user(Channel *c, uid_t *ret);

@@ -1,20 +1,20 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #include "plugins/qmp/discovery.h"
-#include <dirent.h>
 #include <errno.h>
-#include <fnmatch.h>
-#include <sys/stat.h>
 #include <syslog.h>
 #include "common/list.h"
 #include "common/passing-error.h"
+#include "common/safe-path.h"
 #include "common/time-util.h"
 #include "common/watch.h"
 #include "plugins/qmp/entry.h"
 #include "plugins/qmp/pattern.h"
 #include "plugins/qmp/retry.h"
+#include "plugins/qmp/walk.h"
 
 #define ENTRIES_MAX 4096
-#define WALK_PATH_MAX 512
+/* What is told to be left out, each once, until the configuration is read anew. */
+#define REFUSED_MAX 64
 /* A VM that starts makes several sockets at once. */
 #define SETTLE_USEC (50 * USEC_PER_MSEC)
 #define ENUMERATE_USEC (2 * USEC_PER_SEC)
@@ -29,16 +29,16 @@ struct Discovery {
         bool is_looking, is_loading;
         bool is_lacking; /* not all could be looked at */
         Retry again;
+        char *refused[REFUSED_MAX];
+        size_t n_refused;
 };
 
-/* A walk along a pattern, from the root; @path is where it is. */
-typedef struct Walk {
+/* One walk along a pattern. */
+typedef struct Look {
         Discovery *discovery;
-        char path[WALK_PATH_MAX];
-        size_t length;
         bool is_literal; /* no part of the pattern stands for many */
         bool only_watch; /* what is found is not a monitor */
-} Walk;
+} Look;
 
 /* entries */
 
@@ -119,137 +119,91 @@ static int discovery_add(Discovery *d, const char *path, Entry **ret) {
         return 0;
 }
 
-/* Says once that a socket which the configuration names is not there, or cannot be seen. */
-static void walk_missed(Walk *w, int error) {
-        Discovery *d = w->discovery;
+/* Whether it is new that there is something against @path. */
+static bool discovery_is_new(Discovery *d, const char *path) {
+        for (size_t i = 0; i < d->n_refused; i++)
+                if (str_equal(d->refused[i], path))
+                        return false;
+        if (d->n_refused == REFUSED_MAX)
+                return false;
+        d->refused[d->n_refused] = strdup(path);
+        return d->refused[d->n_refused] && ++d->n_refused;
+}
 
-        if (!d->is_loading || !w->is_literal)
-                return;
-        d->host->log(d->host,
-                     error == -ENOENT ? LOG_INFO : LOG_WARNING,
-                     NULL,
-                     "Monitor %s is waited for: %s",
-                     w->path,
-                     strerror(-error));
+static void discovery_forget_refused(Discovery *d) {
+        while (d->n_refused > 0)
+                free(d->refused[--d->n_refused]);
 }
 
 /* What was not looked at for lack of something is looked at again. */
-static void walk_failed(Walk *w, int error) {
-        w->discovery->is_lacking |= error_is_passing(error);
+static void discovery_failed(Discovery *d, int error) {
+        d->is_lacking |= error_is_passing(error);
 }
 
-/* Something may be at the walk's end. */
-static void walk_found(Walk *w) {
-        struct stat st;
+static void look_on_directory(void *userdata, const char *path) {
+        Look *l = userdata;
+
+        discovery_failed(l->discovery, watch_add(l->discovery->watch, path));
+}
+
+static void look_on_error(
+                void *userdata, const char *path, bool is_end, int error, const char *why) {
+        Look *l = userdata;
+        Discovery *d = l->discovery;
+        int level = error == -ENOENT ? LOG_INFO : LOG_WARNING;
+
+        discovery_failed(d, error);
+        if (why) {
+                if (discovery_is_new(d, path))
+                        d->host->log(d->host, level, NULL, "%s is left out: %s", path, why);
+        } else if (is_end && d->is_loading && l->is_literal && !l->only_watch)
+                /* one that the configuration names is not there, or cannot be seen */
+                d->host->log(d->host,
+                             level,
+                             NULL,
+                             "Monitor %s is waited for: %s",
+                             path,
+                             strerror(-error));
+}
+
+static void look_on_found(void *userdata, const char *path, const struct stat *st) {
+        Look *l = userdata;
+        Discovery *d = l->discovery;
         Entry *e;
         int r = 0;
 
-        if (w->only_watch)
+        if (l->only_watch || !S_ISSOCK(st->st_mode))
                 return;
-        if (stat(w->path, &st) < 0) {
-                walk_failed(w, -errno);
-                walk_missed(w, -errno);
-                return;
-        }
-        if (!S_ISSOCK(st.st_mode))
-                return;
-        e = discovery_find(w->discovery, w->path);
+        e = discovery_find(d, path);
         if (!e)
-                r = discovery_add(w->discovery, w->path, &e);
+                r = discovery_add(d, path, &e);
         if (r >= 0)
-                entry_look(e, &st);
+                entry_look(e, st);
         else if (r != -ENOENT) {
-                walk_failed(w, r);
-                w->discovery->host->log(
-                                w->discovery->host,
-                                LOG_WARNING,
-                                NULL,
-                                "Monitor %s is left out: %s",
-                                w->path,
-                                strerror(-r));
+                discovery_failed(d, r);
+                d->host->log(d->host,
+                             LOG_WARNING,
+                             NULL,
+                             "Monitor %s is left out: %s",
+                             path,
+                             strerror(-r));
         }
 }
 
-/* Watches the directory where the walk is. */
-static void walk_watch(Walk *w) {
-        int r = watch_add(w->discovery->watch, w->length > 0 ? w->path : "/");
+static const WalkOps look_ops = {
+        .on_directory = look_on_directory,
+        .on_found = look_on_found,
+        .on_error = look_on_error,
+};
 
-        walk_failed(w, r);
-}
+static void discovery_look_along(Discovery *d, const Pattern *p) {
+        bool is_literal = p->is_literal || !strpbrk(p->path, "*?[");
+        Look monitor = { .discovery = d, .is_literal = is_literal };
+        Look agent = { .discovery = d, .is_literal = true, .only_watch = true };
 
-static bool walk_is_directory(Walk *w, const char *path) {
-        struct stat st;
-
-        if (stat(path, &st) >= 0)
-                return S_ISDIR(st.st_mode);
-        walk_failed(w, -errno);
-        return false;
-}
-
-static void walk_along(Walk *w, const char *rest);
-
-/* Steps to @name and goes on along @rest, which is empty at the end of the pattern; then steps back. */
-static void walk_into(Walk *w, const char *name, size_t size, const char *rest) {
-        size_t length = w->length;
-
-        if (length + 1 + size >= sizeof(w->path))
-                return;
-        w->length += (size_t) snprintf(
-                        w->path + length, sizeof(w->path) - length, "/%.*s", (int) size, name);
-        if (!*rest)
-                walk_found(w);
-        else if (walk_is_directory(w, w->path))
-                walk_along(w, rest);
-        w->length = length;
-        w->path[length] = 0;
-}
-
-static void walk_into_all(Walk *w, const char *part, const char *rest) {
-        DIR *directory = opendir(w->length > 0 ? w->path : "/");
-        struct dirent *e = NULL;
-
-        if (!directory)
-                walk_failed(w, -errno);
-        while (directory && (errno = 0, e = readdir(directory)))
-                if (!str_equal(e->d_name, ".") && !str_equal(e->d_name, "..") &&
-                    fnmatch(part, e->d_name, FNM_PERIOD) == 0)
-                        walk_into(w, e->d_name, strlen(e->d_name), rest);
-        if (directory) {
-                walk_failed(w, -errno);
-                (void) closedir(directory);
-        }
-}
-
-/* Whether there is a directory @name where the walk is. */
-static bool walk_has_directory(Walk *w, const char *name) {
-        char path[WALK_PATH_MAX];
-        int n;
-
-        n = snprintf(path, sizeof(path), "%s/%s", w->path, name);
-        return n > 0 && (size_t) n < sizeof(path) && walk_is_directory(w, path);
-}
-
-/*
- * Goes along @rest, a path relative to where the walk is. Watched are the directories in which its
- * next part may appear, before they are looked into; not those on the way to one that is there, which
- * would tell of others' comings and goings.
- */
-static void walk_along(Walk *w, const char *rest) {
-        char part[WALK_PATH_MAX];
-        size_t size;
-
-        rest += strspn(rest, "/");
-        size = strcspn(rest, "/");
-        (void) snprintf(part, sizeof(part), "%.*s", (int) size, rest);
-        rest += size;
-        if (!w->is_literal && strpbrk(part, "*?[")) {
-                walk_watch(w);
-                walk_into_all(w, part, rest);
-                return;
-        }
-        if (!*rest || !walk_has_directory(w, part))
-                walk_watch(w);
-        walk_into(w, part, size, rest);
+        walk_along(p->path, is_literal, &look_ops, &monitor);
+        if (p->agent)
+                walk_along(p->agent, true, &look_ops, &agent);
 }
 
 /* What was looked at is right; what was not stays as it was. */
@@ -272,19 +226,8 @@ static void discovery_look(Discovery *d) {
         watch_begin(d->watch);
         LIST_FOREACH(i, &d->entries)
         entry_expect(entry_from_link(i));
-        for (size_t i = 0; i < d->patterns.n; i++) {
-                const Pattern *p = &d->patterns.items[i];
-                Walk walk = {
-                        .discovery = d,
-                        .is_literal = p->is_literal || !strpbrk(p->path, "*?["),
-                };
-
-                walk_along(&walk, p->path);
-                if (!p->agent)
-                        continue;
-                walk = (Walk){ .discovery = d, .is_literal = true, .only_watch = true };
-                walk_along(&walk, p->agent);
-        }
+        for (size_t i = 0; i < d->patterns.n; i++)
+                discovery_look_along(d, &d->patterns.items[i]);
         watch_end(d->watch);
         LIST_FOREACH(i, &d->entries)
         if (!d->is_lacking && entry_is_lost(entry_from_link(i)))
@@ -396,10 +339,22 @@ int discovery_load(Discovery *d, const struct suspendd_setting *settings, size_t
         d->patterns = patterns;
         patterns = before;
         discovery_weed(d);
+        discovery_forget_refused(d);
         d->is_loading = true;
         discovery_look(d);
         d->is_loading = false;
         return discovery_enumerate(d);
+}
+
+static int check_socket(const char *path, const char **ret_why) {
+        _cleanup_(safe_path_done) SafePath at = SAFE_PATH_NONE;
+
+        if (safe_path_open(path, &at, ret_why) == -EPERM)
+                return -EINVAL;
+        if (at.fd >= 0 && S_ISSOCK(at.st.st_mode))
+                return 0;
+        *ret_why = "there is no socket at this path";
+        return -EINVAL;
 }
 
 int discovery_register(
@@ -409,13 +364,11 @@ int discovery_register(
                 const char *agent,
                 const char **ret_why) {
         const Pattern *p;
-        struct stat st;
         int r;
 
-        if (stat(path, &st) < 0 || !S_ISSOCK(st.st_mode)) {
-                *ret_why = "there is no socket at this path";
-                return -EINVAL;
-        }
+        r = check_socket(path, ret_why);
+        if (r < 0)
+                return r;
         r = patterns_add_registered(&d->patterns, name, path, agent, ret_why);
         if (r < 0)
                 return r;
@@ -468,6 +421,7 @@ Discovery *discovery_free(Discovery *d) {
         sd_event_source_disable_unref(d->look);
         sd_event_source_disable_unref(d->enumeration);
         watch_free(d->watch);
+        discovery_forget_refused(d);
         patterns_done(&d->patterns);
         free(d);
         return NULL;

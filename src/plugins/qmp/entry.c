@@ -73,11 +73,11 @@ static const VmOps entry_vm_ops = {
         .on_end = entry_on_end,
 };
 
-static int entry_connect(Entry *e) {
+static int entry_connect(Entry *e, const char **ret_why) {
         _cleanup_close_ int fd = -1;
         int r;
 
-        r = channel_connect(e->path, &fd);
+        r = channel_connect(e->path, &fd, ret_why);
         if (r >= 0)
                 r = vm_new(e->host,
                            fd,
@@ -94,9 +94,10 @@ static int entry_connect(Entry *e) {
 
 static void entry_try(void *userdata) {
         Entry *e = userdata;
+        const char *why = NULL;
         int r;
 
-        r = entry_connect(e);
+        r = entry_connect(e, &why);
         if (r >= 0)
                 return;
         switch (r) {
@@ -111,7 +112,7 @@ static void entry_try(void *userdata) {
                 retry_slowly(&e->retry);
                 break;
         default: /* a change of its mode is told by inotify as well, but not that we have descriptors again */
-                entry_report(e, LOG_WARNING, r, "cannot be connected to", strerror(-r));
+                entry_report(e, LOG_WARNING, r, "cannot be connected to", why ?: strerror(-r));
                 if (error_is_passing(r) && !retry_soon(&e->retry))
                         retry_slowly(&e->retry);
         }

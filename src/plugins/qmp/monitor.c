@@ -254,3 +254,7 @@ bool monitor_is_greeted(const Monitor *m) {
 int monitor_get_pid(Monitor *m, pid_t *ret_pid) {
         return m->channel ? channel_get_peer(m->channel, ret_pid) : -ENODATA;
 }
+
+int monitor_get_user(Monitor *m, uid_t *ret) {
+        return m->channel ? channel_get_user(m->channel, ret) : -ENODATA;
+}

@@ -69,3 +69,6 @@ bool monitor_is_greeted(const Monitor *m);
 
 /* QEMU's process. Returns: 0; -ENODATA. */
 int monitor_get_pid(Monitor *m, pid_t *ret_pid);
+
+/* The user who listens for clients. Returns: 0; -ENODATA; as channel_fd_user(). */
+int monitor_get_user(Monitor *m, uid_t *ret);

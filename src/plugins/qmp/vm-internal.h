@@ -33,6 +33,7 @@ struct Vm {
         Monitor *monitor;
         Agent *agent;
         Retry agent_retry;
+        int agent_error; /* the last that was logged, to log it once */
         sd_event_source *patience, *change;
 
         struct suspendd_machine *machine; /* the host's, or NULL */

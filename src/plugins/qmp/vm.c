@@ -144,28 +144,53 @@ static const AgentOps vm_agent_ops = {
         .on_end = vm_on_agent_end,
 };
 
+/* Otherwise a user could have us speak to somebody else's service as if it were his guest's agent. */
+static int vm_check_agent(const Vm *vm, int fd, const char **ret_why) {
+        uid_t user = (uid_t) -1, expected = 0;
+        int r;
+
+        r = monitor_get_user(vm->monitor, &expected);
+        if (r >= 0)
+                r = channel_fd_user(fd, &user);
+        if (r < 0 || user == expected)
+                return r;
+        *ret_why = "another user listens there than at the monitor";
+        return -EPERM;
+}
+
+static void vm_report_agent(Vm *vm, int error, const char *why) {
+        bool is_quiet = error == -ENOENT || error == -ECONNREFUSED || error == vm->agent_error;
+
+        vm->agent_error = error;
+        vm->host->log(vm->host,
+                      is_quiet ? LOG_DEBUG : LOG_WARNING,
+                      vm->machine,
+                      "Cannot connect to the guest agent at %s: %s",
+                      vm->place.agent_path,
+                      why ?: strerror(-error));
+}
+
 /* Another client's connection to the agent cannot be told from an agent that does not answer. */
 static void vm_open_agent(void *userdata) {
         _cleanup_close_ int fd = -1;
+        const char *why = NULL;
         Vm *vm = userdata;
         int r;
 
         if (vm->agent || !vm->place.agent_path)
                 return;
-        r = channel_connect(vm->place.agent_path, &fd);
+        r = channel_connect(vm->place.agent_path, &fd, &why);
+        if (r >= 0)
+                r = vm_check_agent(vm, fd, &why);
         if (r >= 0)
                 r = agent_new(vm->host->event, fd, &vm_agent_ops, vm, &vm->agent);
         if (r >= 0) {
                 fd = -1;
+                vm->agent_error = 0;
                 vm_changed(vm);
                 return;
         }
-        vm->host->log(vm->host,
-                      r == -ENOENT || r == -ECONNREFUSED ? LOG_DEBUG : LOG_WARNING,
-                      vm->machine,
-                      "Cannot connect to the guest agent at %s: %s",
-                      vm->place.agent_path,
-                      strerror(-r));
+        vm_report_agent(vm, r, why);
         if (r == -ECONNREFUSED || r == -EAGAIN)
                 (void) retry_soon(&vm->agent_retry);
 }

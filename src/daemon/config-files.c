@@ -7,7 +7,6 @@
 #include <sys/sysmacros.h>
 
 #define MAIN_FILE "suspendd.conf"
-#define FILE_SIZE_MAX (1024 * 1024)
 
 const char *const config_directories[] = {
         "/etc/suspendd",
@@ -161,7 +160,7 @@ static int file_check(int fd, size_t *ret_size) {
                 return -EINVAL;
         if ((st.st_uid != 0 && st.st_uid != geteuid()) || (st.st_mode & (S_IWGRP | S_IWOTH)))
                 return -EPERM;
-        if (st.st_size > FILE_SIZE_MAX)
+        if (st.st_size > CONFIG_FILE_SIZE_MAX)
                 return -EFBIG;
         *ret_size = (size_t) st.st_size;
         return 0;

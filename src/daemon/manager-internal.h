@@ -20,6 +20,7 @@ struct ManagerPrivate {
         FdStore *fd_store;
         char *blocked_why; /* what the block lock says; NULL: it is not asked for */
         bool is_ready, is_quitting, is_reload_due;
+        bool is_keep_due; /* the configuration has changed since it was kept for a rescue */
         bool is_lock_answered;
         bool is_delay_known; /* logind has said how long it waits */
         int lock_error;
@@ -36,6 +37,11 @@ void manager_on_mode_stored(void *userdata, Machine *machine);
 
 /* Puts the configuration into force: limits, policies, the plugins' settings. */
 void manager_apply_config(Manager *m);
+/*
+ * Keeps the configuration by which machines are held from now on, for a rescue to find them by. While
+ * machines of an earlier life are noted, the one by which those were found stays: it is due then.
+ */
+void manager_keep_config(Manager *m);
 /* Tells the journal: manager-log.c. */
 void manager_log_milestone(const Manager *m, CycleMilestone milestone);
 

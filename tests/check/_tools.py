@@ -77,7 +77,9 @@ def units(tree):
         with tempfile.TemporaryDirectory(prefix="suspendd-units-") as folder:
             path = os.path.join(folder, os.path.basename(name)[:-len(".in")])
             with open(path, "w") as f:
-                f.write(re.sub(r"@[A-Z]+@", "/bin/true", tree.text(name)))
+                # What is a whole line may be none.
+                text = re.sub(r"^@[A-Z]+@$", "", tree.text(name), flags=re.MULTILINE)
+                f.write(re.sub(r"@[A-Z]+@", "/bin/true", text))
             # It only warns of much, and tells of other units as well.
             _, output = run(tree, ["systemd-analyze", "verify", "--man=no", path])
             lines = [x for x in output.splitlines() if os.path.basename(path) in x]

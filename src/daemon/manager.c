@@ -388,6 +388,8 @@ static int on_signal(
 
         m->private->is_quitting = true;
         (void) sd_notify(false, "STOPPING=1");
+        /* When all ends, the bus may be gone before what is held runs again, which needs no bus. */
+        (void) sd_bus_set_exit_on_disconnect(m->bus, false);
         r = sd_event_add_time_relative(
                         m->event,
                         &m->private->quit_timer,

@@ -6,6 +6,8 @@
 #include "daemon/log.h"
 #include "daemon/messages.h"
 
+/* How long agents may take to come: other plugins' machines may have to stand for so long. */
+#define AGENT_LIMIT_USEC (5 * USEC_PER_SEC)
 /* How long a late suspend may be watched for, and a bit. */
 #define WATCH_LIMIT_USEC (40 * USEC_PER_SEC)
 #define ASLEEP_DOUBT_USEC (10 * USEC_PER_SEC)
@@ -17,6 +19,7 @@ typedef struct Rescue {
         sd_event *event;
         sd_event_source *timer; /* the engine's one deadline */
         sd_event_source *limit, *look;
+        bool is_late; /* agents that have not come by now are not waited for any more */
         sd_bus *bus;
         Login1 *login1; /* while the host is asleep */
         Config *config;
@@ -148,20 +151,36 @@ static size_t rescue_complain(const Rescue *r) {
         return stranded;
 }
 
+/* Whether a clock is being put right, or will be as soon as an agent answers. */
+static bool rescue_owes_time(const Rescue *r) {
+        LIST_FOREACH(i, &r->cycle->machines) {
+                const Machine *m = LIST_ENTRY(i, Machine, machines);
+
+                if (m->state == MACHINE_CORRECTING || (m->is_time_owed && !r->is_late))
+                        return true;
+        }
+        return false;
+}
+
 /* After each event. */
 static int on_look(sd_event_source *s _unused_, void *userdata) {
         Rescue *r = userdata;
 
         if (r->plugin && r->plugin->is_enumerated && r->cycle->state == CYCLE_IDLE &&
-            rescue_n_left(r) == 0)
+            rescue_n_left(r) == 0 && !rescue_owes_time(r))
                 (void) sd_event_exit(r->event, 0);
         return 0;
 }
 
-static int on_limit(sd_event_source *s _unused_, uint64_t usec _unused_, void *userdata) {
+/* First the time for agents is over, then that for all. */
+static int on_limit(sd_event_source *s, uint64_t usec, void *userdata) {
         Rescue *r = userdata;
 
-        return sd_event_exit(r->event, 0);
+        if (r->is_late)
+                return sd_event_exit(r->event, 0);
+        r->is_late = true;
+        (void) sd_event_source_set_time(s, usec + r->config->time_limit_usec + WATCH_LIMIT_USEC);
+        return sd_event_source_set_enabled(s, SD_EVENT_ONESHOT);
 }
 
 static int on_timer(sd_event_source *s _unused_, uint64_t usec _unused_, void *userdata) {
@@ -182,7 +201,7 @@ static int rescue_begin(Rescue *r, CycleEvent event) {
                         r->event,
                         &r->limit,
                         CLOCK_MONOTONIC,
-                        r->config->time_limit_usec + WATCH_LIMIT_USEC,
+                        MIN(r->config->time_limit_usec, AGENT_LIMIT_USEC),
                         1,
                         on_limit,
                         r);
@@ -417,7 +436,7 @@ static int rescue_in_process(const ManagerOptions *options, const char *name) {
         if (pid < 0)
                 return log_error_errno(-errno, "Cannot make a process for plugin %s", name);
         if (pid == 0)
-                _exit(rescue_plugin(options, name));
+                exit(rescue_plugin(options, name)); /* NOLINT(concurrency-mt-unsafe): it is alone */
         while (waitpid(pid, &status, 0) < 0)
                 if (errno != EINTR)
                         return log_error_errno(-errno, "Lost the process for plugin %s", name);

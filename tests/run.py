@@ -17,7 +17,7 @@ from runner.results import FAILED, Report, summarize  # noqa: E402
 
 JOBS = min(os.cpu_count() or 1, 4)
 WAITING_JOBS = 3  # files of tests that mostly wait
-NEWER = ("cycle", "logind")  # what a newer systemd may do otherwise
+NEWER = ("cycle", "logind", "soft_reboot")  # what a newer systemd may do otherwise
 # How the names of those begin whose figures load would blur: much load, or any.
 CLOCKS = ("drift_page", "guest_clock")
 CLOCKS_ALONE = ("bare", "guest_daemon", "promises")

@@ -8,7 +8,6 @@
 #include "common/safe-path.h"
 
 #define MAIN_FILE "suspendd.conf"
-#define FILE_SIZE_MAX (1024 * 1024)
 
 const char *const config_directories[] = {
         "/etc/suspendd",
@@ -157,7 +156,7 @@ static int file_check(const SafePath *file, size_t *ret_size, const char **ret_w
         }
         if (!S_ISREG(st->st_mode))
                 return -EINVAL;
-        if (st->st_size > FILE_SIZE_MAX)
+        if (st->st_size > CONFIG_FILE_SIZE_MAX)
                 return -EFBIG;
         *ret_size = (size_t) st->st_size;
         return safe_path_check_ours(file, ret_why);

@@ -25,6 +25,9 @@ char **config_files_free(char **files);
 
 DEFINE_CLEANUP(char **, config_files_free);
 
+/* What config_file_read() takes at most. */
+#define CONFIG_FILE_SIZE_MAX (1024 * 1024)
+
 /*
  * Reads a whole file into a NUL-terminated text that the caller frees. Only a regular file of root's
  * or our own that nobody else can write, nor put there, is believed; /dev/null counts as empty.

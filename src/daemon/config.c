@@ -2,6 +2,7 @@
 #include "daemon/config.h"
 #include <fnmatch.h>
 #include <stdarg.h>
+#include "common/file-replace.h"
 #include "common/time-util.h"
 #include "daemon/config-files.h"
 #include "daemon/config-parser.h"
@@ -45,6 +46,8 @@ struct ConfigPrivate {
         size_t n_plugins;
         char **files; /* which settings borrow */
         size_t n_files;
+        char *text; /* of all files, for config_keep() */
+        size_t text_size;
 
         /* while a file is being read */
         const char *file;
@@ -105,6 +108,7 @@ static void config_private_free(struct ConfigPrivate *p) {
         for (size_t i = 0; i < p->n_files; i++)
                 free(p->files[i]);
         free(p->files);
+        free(p->text);
         free(p->section_arg);
         free(p);
 }
@@ -508,6 +512,27 @@ static void on_error(void *userdata, unsigned line, const char *why) {
         config_error(userdata, line, "%s", why);
 }
 
+/* Nobody's section, so that what stands before a file's first one does not come into the last file's. */
+static int config_add_to_text(struct ConfigPrivate *p, const char *text, size_t size) {
+        static const char head[] = "\n[Plugin -]\n", mark[] = "\xef\xbb\xbf";
+        const size_t n = sizeof(head) - 1;
+        char *grown;
+
+        if (size >= 3 && memcmp(text, mark, 3) == 0) {
+                text += 3;
+                size -= 3;
+        }
+        grown = realloc(p->text, p->text_size + n + size);
+        if (!grown)
+                return -ENOMEM;
+        (void) memcpy(grown + p->text_size, head, n);
+        if (size > 0)
+                (void) memcpy(grown + p->text_size + n, text, size);
+        p->text = grown;
+        p->text_size += n + size;
+        return 0;
+}
+
 static int config_add_text(Config *c, const char *file, const char *text, size_t size) {
         static const ConfigParserOps ops = {
                 .on_section = on_section,
@@ -526,6 +551,8 @@ static int config_add_text(Config *c, const char *file, const char *text, size_t
                 return -ENOMEM;
 
         p->file = files[p->n_files++];
+        if (config_add_to_text(p, text, size) < 0)
+                return -ENOMEM;
         config_parse(text, size, &ops, c);
         return p->error;
 }
@@ -600,6 +627,29 @@ int config_load(const char *file, Config **ret) {
                 return r;
         *ret = TAKE_PTR(c);
         return 0;
+}
+
+int config_load_with_kept(const char *file, const char *kept, Config **ret) {
+        _cleanup_(config_freep) Config *c = NULL;
+        int r;
+
+        r = config_load(file, &c);
+        if (r < 0 && r != -ENOMEM)
+                r = config_new(&c);
+        if (r >= 0)
+                r = config_add_file(c, kept);
+        if (r == -ENOMEM)
+                return r;
+        *ret = TAKE_PTR(c);
+        return 0;
+}
+
+int config_keep(const Config *c, const char *path) {
+        const struct ConfigPrivate *p = c->private;
+
+        return p->text_size <= CONFIG_FILE_SIZE_MAX
+                               ? file_replace(path, p->text ?: "", p->text_size)
+                               : -EFBIG;
 }
 
 /* what it says */

@@ -45,9 +45,23 @@ int config_load_directories(const char *const *directories, Config **ret);
 /* The same of a text that has been read already from what is called @file. */
 int config_load_text(const char *file, const char *text, size_t size, Config **ret);
 
+/*
+ * What config_load() reads and then, over it, what config_keep() has written to @kept: whatever is wrong
+ * with the one or the other is logged, and the rest counts.
+ *
+ * Returns: 0; -ENOMEM.
+ */
+int config_load_with_kept(const char *file, const char *kept, Config **ret);
+
 Config *config_free(Config *c);
 
 DEFINE_CLEANUP(Config *, config_free);
+
+/*
+ * Writes all that was read to one file at @path, by which the same is known again should the files have
+ * changed. Returns: 0; -EFBIG if that would not be read; -ENOMEM; another errno.
+ */
+int config_keep(const Config *c, const char *path);
 
 /* what it says */
 

@@ -9,10 +9,12 @@
 #include "common/clock-sample.h"
 #include "daemon/journal-format.h"
 #include "daemon/log.h"
+#include "daemon/messages.h"
 
 #define CAPACITY_MIN 9 /* a page a slot */
 #define CAPACITY_MAX 100000
 #define OPEN_TRIES 16
+#define ASIDE_MAX 16
 
 struct Journal {
         char *path;
@@ -77,6 +79,8 @@ static int journal_allocate(Journal *j, size_t slot_size) {
 /*
  * Opens the file that stands at the path with its lock taken. A daemon that makes a larger file puts
  * it in the place of the one it has locked, so what was locked may not stand there any more.
+ *
+ * Returns: 0; -EBUSY; -EUCLEAN if what stands there is no file that we have made; -errno.
  */
 static int file_open(const char *path, int *ret_fd) {
         for (int i = 0; i < OPEN_TRIES; i++) {
@@ -85,13 +89,17 @@ static int file_open(const char *path, int *ret_fd) {
 
                 fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK, 0600);
                 if (fd < 0)
-                        return -errno;
-                if (flock(fd, LOCK_EX | LOCK_NB) < 0)
-                        return errno == EWOULDBLOCK ? -EBUSY : -errno;
+                        return errno == EISDIR || errno == ELOOP || errno == ENXIO ? -EUCLEAN
+                                                                                   : -errno;
                 if (fstat(fd, &opened) < 0)
                         return -errno;
-                if (!S_ISREG(opened.st_mode))
-                        return -EINVAL;
+                /* Whoever else could have written it could have machines run that are not ours to run. */
+                if (!S_ISREG(opened.st_mode) ||
+                    (opened.st_uid != 0 && opened.st_uid != geteuid()) ||
+                    (opened.st_mode & (S_IWGRP | S_IWOTH)))
+                        return -EUCLEAN;
+                if (flock(fd, LOCK_EX | LOCK_NB) < 0)
+                        return errno == EWOULDBLOCK ? -EBUSY : -errno;
 
                 if (stat(path, &there) >= 0 && there.st_ino == opened.st_ino &&
                     there.st_dev == opened.st_dev) {
@@ -101,6 +109,50 @@ static int file_open(const char *path, int *ret_fd) {
         }
 
         return -EBUSY;
+}
+
+/* Gives what stands at the path a name beside it under which it stays. Returns: 0; -EEXIST; -errno. */
+static int file_move_aside(const char *path, const char *aside) {
+        struct stat st;
+
+        if (lstat(path, &st) < 0)
+                return -errno;
+        /* Our file, whose lock we have, keeps its own name as well until another is in its place. */
+        if (S_ISREG(st.st_mode))
+                return link(path, aside) < 0 ? -errno : 0;
+        return renameat2(AT_FDCWD, path, AT_FDCWD, aside, RENAME_NOREPLACE) < 0 ? -errno : 0;
+}
+
+/*
+ * Keeps what stands at the path and is not understood: it may name machines that stand, and it is all
+ * that does. Returns: 0; -errno, and it is still there.
+ */
+static int file_set_aside(const char *path, const char *what) {
+        for (unsigned i = 0; i < ASIDE_MAX; i++) {
+                _cleanup_free_ char *aside = NULL;
+                int r;
+
+                if (asprintf(&aside, "%s.unread-%u", path, i) < 0) {
+                        aside = NULL;
+                        return -ENOMEM;
+                }
+                r = file_move_aside(path, aside);
+                if (r == -EEXIST)
+                        continue;
+                if (r < 0)
+                        return log_error_errno(r, "%s %s and cannot be kept aside", path, what);
+                (void) log_full(&(LogFields){ .message_id = SUSPENDD_MESSAGE_UNREAD },
+                                LOG_ERR,
+                                0,
+                                "%s %s: no machine is run by it. It is kept as %s. "
+                                "Machines that it may name stand until somebody runs them",
+                                path,
+                                what,
+                                aside);
+                return 0;
+        }
+        return log_error_errno(
+                        -ENOSPC, "%s %s and %u such are kept already", path, what, ASIDE_MAX);
 }
 
 static int write_at(int fd, const void *data, size_t size, off_t offset) {
@@ -219,13 +271,12 @@ static int journal_load(Journal *j) {
                 return 0;
 
         if (r == -EPROTONOSUPPORT)
-                (void) log_warning(
-                                "%s was written by a newer version and is not read: "
-                                "machines that it had stopped may still stand",
-                                j->path);
+                r = file_set_aside(j->path, "was written by a newer version");
         else if (r == -EBADMSG)
-                (void) log_warning("%s is broken or no journal of ours: it is made anew", j->path);
-        else if (r != -ENODATA)
+                r = file_set_aside(j->path, "is broken or no journal of ours");
+        else if (r == -ENODATA)
+                r = 0;
+        if (r < 0)
                 return r;
 
         j->slot_size = journal_slot_size(CAPACITY_MIN);
@@ -248,6 +299,11 @@ int journal_open(const char *path, Journal **ret) {
                 return -ENOMEM;
 
         r = file_open(path, &j->fd);
+        if (r == -EUCLEAN) {
+                r = file_set_aside(path, "is no file of ours alone");
+                if (r >= 0)
+                        r = unlink(path) < 0 && errno != ENOENT ? -errno : file_open(path, &j->fd);
+        }
         if (r < 0)
                 return r;
         r = journal_load(j);

@@ -41,10 +41,12 @@ typedef struct Journal Journal;
 
 /*
  * Opens the journal at @path, made with room for some machines if it is not there, and reads what
- * an earlier life has left. Broken or foreign contents are logged and count as empty; a newer
- * version's notes are not read. Takes a lock on the file for as long as it is open.
+ * an earlier life has left. What is broken, a newer version's, or could have been written by another
+ * user counts as empty, which is logged, and is kept beside it as PATH.unread-N, never deleted. Takes a
+ * lock on the file for as long as it is open.
  *
- * Returns: 0; -EBUSY if another daemon holds it; another errno if there is no file to be had.
+ * Returns: 0; -EBUSY if another daemon holds it; -ENOSPC if too much is kept already; another errno
+ * if there is no file to be had.
  */
 int journal_open(const char *path, Journal **ret);
 Journal *journal_free(Journal *j);

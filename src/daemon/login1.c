@@ -1,9 +1,12 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #include "daemon/login1.h"
 #include <errno.h>
+#include "common/time-util.h"
 #include "daemon/log.h"
 #include "daemon/login1-bus.h"
 #include "daemon/sleep-doubt.h"
+
+#define PREPARING_LIMIT_USEC (2 * USEC_PER_SEC)
 
 struct Login1 {
         sd_bus *bus;
@@ -185,6 +188,23 @@ int login1_new(sd_bus *bus, const Login1Ops *ops, void *userdata, Login1 **ret) 
 
 bool login1_is_present(const Login1 *l) {
         return l->owner;
+}
+
+bool login1_is_preparing(sd_bus *bus) {
+        int is_preparing = false;
+
+        (void) sd_bus_set_method_call_timeout(bus, PREPARING_LIMIT_USEC);
+        (void) sd_bus_get_property_trivial(
+                        bus,
+                        LOGIN1_NAME,
+                        LOGIN1_PATH,
+                        LOGIN1_MANAGER,
+                        "PreparingForSleep",
+                        NULL,
+                        'b',
+                        &is_preparing);
+        (void) sd_bus_set_method_call_timeout(bus, 0);
+        return is_preparing;
 }
 
 static int on_preparing(sd_bus_message *m, void *userdata, sd_bus_error *error) {

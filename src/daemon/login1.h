@@ -49,6 +49,12 @@ int login1_start(Login1 *l);
 /* Whether logind is on the bus; false until the bus has answered. */
 bool login1_is_present(const Login1 *l);
 
+/*
+ * PreparingForSleep, waited for, for two seconds at most: a logind that hangs must not keep us from running
+ * machines again. False also if there is no answer.
+ */
+bool login1_is_preparing(sd_bus *bus);
+
 /* Reads InhibitDelayMaxUSec, asynchronously; it is marked constant and is not. */
 int login1_query_delay_max(Login1 *l);
 

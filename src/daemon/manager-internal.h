@@ -21,6 +21,7 @@ struct ManagerPrivate {
         FdStore *fd_store;
         char *blocked_why; /* what the block lock says; NULL: it is not asked for */
         bool is_ready, is_quitting, is_reload_due;
+        bool is_keep_due; /* the configuration has changed since it was kept for a rescue */
         bool is_lock_answered;
         bool is_named;       /* on the bus */
         bool is_delay_known; /* logind has said how long it waits */
@@ -42,6 +43,13 @@ void manager_on_mode_stored(void *userdata, Machine *machine);
  * Returns: 0; -EMFILE and the like where a plugin lacked something to take its settings, and another try may help.
  */
 int manager_apply_config(Manager *m);
+
+/*
+ * Keeps the configuration by which machines are held from now on, for a rescue to find them by. While
+ * machines of an earlier life are noted, the one by which those were found stays: it is due then.
+ */
+void manager_keep_config(Manager *m);
+
 /* Tells the journal: manager-log.c. */
 void manager_log_milestone(const Manager *m, CycleMilestone milestone);
 

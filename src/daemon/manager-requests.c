@@ -218,6 +218,7 @@ int manager_reload(Manager *m, const char **ret_why) {
         } else {
                 old = m->config;
                 m->config = TAKE_PTR(config);
+                manager_keep_config(m);
                 r = manager_apply_config(m);
                 if (r < 0)
                         *ret_why = "a plugin could not take its settings (see the log)";

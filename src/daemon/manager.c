@@ -13,12 +13,12 @@
 #include "daemon/log.h"
 #include "daemon/manager-internal.h"
 #include "daemon/messages.h"
+#include "daemon/rescue.h"
 
 #define BUS_NAME "org.suspendd1"
 #define BUS_ADDRESS "unix:path=/run/dbus/system_bus_socket"
 #define LOCK_WHY "VMs are suspended or paused before the host sleeps"
 #define ASLEEP_DOUBT_USEC (10 * USEC_PER_SEC)
-#define ADOPT_QUERY_LIMIT_USEC (2 * USEC_PER_SEC)
 #define STORE_LIMIT_USEC (30 * USEC_PER_SEC)
 #define NAME_IS_OURS 1 /* DBUS_REQUEST_NAME_REPLY_PRIMARY_OWNER of the D-Bus specification */
 #define READY_RETRY_USEC (100 * USEC_PER_MSEC)
@@ -239,19 +239,12 @@ static const char *ops_page_name(void *userdata, const Machine *machine) {
         return NULL;
 }
 
-/* A key is "PLUGIN:WHO@RUN"; of one that was too long the run is not known, and nothing certain. */
 static bool ops_has_ended(void *userdata, const char *key) {
-        const char *who = strchr(key, ':'), *run = strrchr(key, '@');
         Manager *m = userdata;
 
-        LIST_FOREACH(i, &m->plugins) {
-                const Plugin *p = LIST_ENTRY(i, Plugin, plugins);
-                size_t n = strlen(p->api->name);
-
-                if (who && run && strchr(run, '#') == NULL && (size_t) (who - key) == n &&
-                    strncmp(key, p->api->name, n) == 0 && p->api->has_ended)
-                        return p->api->has_ended(p->instance, run + 1) > 0;
-        }
+        LIST_FOREACH(i, &m->plugins)
+        if (plugin_has_ended(LIST_ENTRY(i, Plugin, plugins), key))
+                return true;
         return false;
 }
 
@@ -384,12 +377,14 @@ static int on_quit_limit(sd_event_source *s _unused_, uint64_t usec _unused_, vo
         Manager *m = userdata;
         size_t n_held = cycle_n_held(m->cycle);
 
-        if (n_held > 0)
-                log_error("%zu machines could not be run again in time; the next start tries again",
-                          n_held);
-        else
+        if (n_held == 0) {
                 log_warning("Ending before all machines' clocks have been put right");
-        return sd_event_exit(m->event, 0);
+                return sd_event_exit(m->event, 0);
+        }
+        /* As a failure, so that the rescue unit goes on with them. */
+        log_error("%zu machines could not be run again in time; the rescue or the next start tries again",
+                  n_held);
+        return sd_event_exit(m->event, EXIT_FAILURE);
 }
 
 static int on_signal(
@@ -409,6 +404,8 @@ static int on_signal(
 
         m->private->is_quitting = true;
         (void) sd_notify(false, "STOPPING=1");
+        /* When all ends, the bus may be gone before what is held runs again, which needs no bus. */
+        (void) sd_bus_set_exit_on_disconnect(m->bus, false);
         r = sd_event_add_time_relative(
                         m->event,
                         &m->private->quit_timer,
@@ -507,6 +504,8 @@ static int on_chores(sd_event_source *s _unused_, void *userdata) {
         manager_update_block(m);
         if (p->is_reload_due && m->cycle->state == CYCLE_IDLE && manager_reload(m, &why) < 0)
                 log_error("Not reloaded: %s", why);
+        if (p->is_keep_due)
+                manager_keep_config(m);
 
         if (!p->is_ready) {
                 LIST_FOREACH(i, &m->plugins)
@@ -587,6 +586,23 @@ static int make_directory(const char *path) {
         return r < 0 ? log_error_errno(r, "Cannot use %s", path) : 0;
 }
 
+void manager_keep_config(Manager *m) {
+        _cleanup_free_ char *path = NULL;
+        const JournalNote *notes;
+        int r;
+
+        m->private->is_keep_due = journal_notes(m->journal, &notes) > 0;
+        if (m->private->is_keep_due)
+                return;
+        if (asprintf(&path, "%s/" RESCUE_CONFIG, m->options.runtime_dir) < 0) {
+                path = NULL;
+                r = -ENOMEM;
+        } else
+                r = config_keep(m->config, path);
+        if (r < 0)
+                log_warning_errno(r, "Cannot keep the configuration for a rescue");
+}
+
 static int manager_open_files(Manager *m) {
         _cleanup_free_ char *journal = NULL, *state = NULL, *history = NULL;
         const ManagerOptions *o = &m->options;
@@ -610,6 +626,7 @@ static int manager_open_files(Manager *m) {
         r = runtime_state_open(state, &m->runtime_state);
         if (r < 0)
                 return log_error_errno(r, "Cannot open %s", state);
+        manager_keep_config(m);
         r = history_open(history, m->config->history_max, m->config->history_size_max, &m->history);
         if (r < 0)
                 return log_error_errno(r, "Cannot open %s", history);
@@ -696,22 +713,11 @@ static int manager_start_bus(Manager *m) {
 static void manager_adopt(Manager *m) {
         const JournalNote *notes;
         size_t n = journal_notes(m->journal, &notes);
-        int is_preparing = false;
+        bool is_preparing;
 
         if (n == 0)
                 return;
-        /* A logind that hangs must not keep us from running them again. */
-        (void) sd_bus_set_method_call_timeout(m->bus, ADOPT_QUERY_LIMIT_USEC);
-        (void) sd_bus_get_property_trivial(
-                        m->bus,
-                        "org.freedesktop.login1",
-                        "/org/freedesktop/login1",
-                        "org.freedesktop.login1.Manager",
-                        "PreparingForSleep",
-                        NULL,
-                        'b',
-                        &is_preparing);
-        (void) sd_bus_set_method_call_timeout(m->bus, 0);
+        is_preparing = login1_is_preparing(m->bus);
         (void) log_full(&(LogFields){ .message_id = SUSPENDD_MESSAGE_RECOVERED },
                         LOG_NOTICE,
                         0,
@@ -762,26 +768,6 @@ int manager_apply_config(Manager *m) {
         return MIN(r, passing);
 }
 
-static void manager_register_again(Manager *m, Plugin *p) {
-        const Registration *known;
-        size_t n = runtime_state_registrations(m->runtime_state, &known);
-        const char *why = NULL;
-        int r;
-
-        for (size_t i = 0; i < n; i++) {
-                if (!str_equal(known[i].plugin, p->api->name) || !p->api->register_machine)
-                        continue;
-                r = p->api->register_machine(
-                                p->instance, known[i].name, known[i].address, known[i].agent, &why);
-                if (r < 0)
-                        (void) log_warning_errno(
-                                        r,
-                                        "%s is not registered again: %s",
-                                        known[i].address,
-                                        why ?: "");
-        }
-}
-
 static void on_fd_restored(void *userdata, const char *name, int fd) {
         const Plugin *p = userdata;
 
@@ -819,7 +805,7 @@ static int manager_load_plugins(Manager *m) {
                         continue;
                 list_append(&m->plugins, &p->plugins);
                 m->cycle->has_drift |= p->api->drift != NULL;
-                manager_register_again(m, p);
+                plugin_register_again(p, m->runtime_state);
         }
         manager_restore_fds(m);
         r = manager_apply_config(m);

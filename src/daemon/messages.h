@@ -26,3 +26,7 @@
 #define SUSPENDD_MESSAGE_UNPROTECTED "4cf47c00ab9020e752021228a6d53eea"
 /* what an earlier life of the daemon had stopped was taken over */
 #define SUSPENDD_MESSAGE_RECOVERED "6d81331a5a561ac537daa46e3c68b3af"
+/* what is held by a journal that cannot be read is not known */
+#define SUSPENDD_MESSAGE_UNREAD "5abd0945cdc3ea99b23c2738a31a0b98"
+/* machines that are held could not be run again, and nobody is there to do it */
+#define SUSPENDD_MESSAGE_STRANDED "45bbfcd47fa0edbad0b94cbb1fb0338c"

@@ -145,3 +145,42 @@ int plugin_load(const char *directory,
         (void) dlclose(library);
         return r;
 }
+
+void plugin_register_again(Plugin *p, const RuntimeState *state) {
+        const Registration *known;
+        size_t n = runtime_state_registrations(state, &known);
+        const char *why = NULL;
+        int r;
+
+        for (size_t i = 0; i < n; i++) {
+                if (!str_equal(known[i].plugin, p->api->name) || !p->api->register_machine)
+                        continue;
+                r = p->api->register_machine(
+                                p->instance, known[i].name, known[i].address, known[i].agent, &why);
+                if (r < 0)
+                        (void) log_warning_errno(
+                                        r,
+                                        "%s is not registered again: %s",
+                                        known[i].address,
+                                        why ?: "");
+        }
+}
+
+int plugin_of_key(const char *key, char **ret) {
+        const char *end = strchr(key, ':');
+
+        if (!end || end == key)
+                return -EINVAL;
+        *ret = strndup(key, (size_t) (end - key));
+        return *ret ? 0 : -ENOMEM;
+}
+
+bool plugin_has_ended(const Plugin *p, const char *key) {
+        const char *run = strrchr(key, '@');
+        _cleanup_free_ char *name = NULL;
+
+        /* Of a key that was too long the run is not known, and nothing certain. */
+        if (!p->api->has_ended || !run || strchr(run, '#') || plugin_of_key(key, &name) < 0)
+                return false;
+        return str_equal(name, p->api->name) && p->api->has_ended(p->instance, run + 1) > 0;
+}

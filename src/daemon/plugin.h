@@ -11,6 +11,7 @@
 
 #include "common/list.h"
 #include "common/macro.h"
+#include "daemon/runtime-state.h"
 #include "plugins/plugin-api.h"
 
 typedef struct Plugin Plugin;
@@ -57,3 +58,14 @@ int plugin_set_trouble(Plugin *p, const char *text);
 Plugin *plugin_of_host(const struct suspendd_host *host);
 
 DEFINE_CLEANUP(Plugin *, plugin_free);
+
+/* Tells it anew of the machines that were registered by hand. */
+void plugin_register_again(Plugin *p, const RuntimeState *state);
+
+/* by machine_key(), which is "PLUGIN:WHO@RUN" */
+
+/* The name of the plugin whose machine that is, to be freed by the caller. Returns: 0; -EINVAL; -ENOMEM. */
+int plugin_of_key(const char *key, char **ret);
+
+/* Whether the machine is this plugin's, and that start of its VMM has ended for certain. */
+bool plugin_has_ended(const Plugin *p, const char *key);

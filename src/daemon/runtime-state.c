@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <sys/stat.h>
+#include "common/file-replace.h"
 #include "common/json-bounded.h"
 #include "common/safe-path.h"
 #include "common/text-escape.h"
@@ -359,37 +360,6 @@ static int add_entries(JsonObject *root, const char *name, const EntryList *list
         return r;
 }
 
-static int file_write(const char *path, const char *text) {
-        _cleanup_free_ char *aside = NULL;
-        size_t size = strlen(text);
-        int fd, r = 0;
-
-        if (asprintf(&aside, "%s.new", path) < 0) {
-                aside = NULL;
-                return -ENOMEM;
-        }
-        (void) unlink(aside);
-        fd = open(aside, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600);
-        if (fd < 0)
-                return -errno;
-
-        while (size > 0 && r >= 0) {
-                ssize_t n = write(fd, text, size);
-
-                if (n < 0 && errno != EINTR)
-                        r = -errno;
-                text += n > 0 ? n : 0;
-                size -= n > 0 ? (size_t) n : 0;
-        }
-        if (close(fd) < 0 && r >= 0)
-                r = -errno;
-        if (r >= 0 && rename(aside, path) < 0)
-                r = -errno;
-        if (r < 0)
-                (void) unlink(aside);
-        return r;
-}
-
 static int runtime_state_save(const RuntimeState *s) {
         _cleanup_json_ JsonObject *root = json_object_new_object();
         const char *text;
@@ -408,7 +378,7 @@ static int runtime_state_save(const RuntimeState *s) {
         if (!text)
                 return -ENOMEM;
         /* It would not be read back. */
-        return strlen(text) <= FILE_SIZE_MAX ? file_write(s->path, text) : -ENOSPC;
+        return strlen(text) <= FILE_SIZE_MAX ? file_replace(s->path, text, strlen(text)) : -ENOSPC;
 }
 
 /* registrations */

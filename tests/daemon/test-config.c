@@ -402,6 +402,59 @@ START_TEST(test_named_file_must_be_one) {
 }
 END_TEST
 
+static void check_kept(const Config *c, unsigned n_more) {
+        const struct suspendd_setting *settings;
+        Policy p;
+
+        ck_assert_uint_eq(config_plugin_settings(c, "qmp", &settings), 2 + n_more);
+        ck_assert_str_eq(settings[n_more].value, "/vms");
+        ck_assert_str_eq(settings[n_more + 1].value, "/more");
+        ck_assert_uint_eq(c->time_limit_usec, 7 * USEC_PER_SEC);
+        config_policy(c, "web", NULL, &p, NULL);
+        ck_assert_int_eq(p.time_sync, TIME_SYNC_OFF);
+}
+
+/* Of several files, one of which lacks its header: it is no part of the section before. */
+START_TEST(test_what_was_kept_is_what_was_read) {
+        _cleanup_(config_freep) Config *c = NULL, *with_today = NULL, *alone = NULL;
+
+        make_folders();
+        scratch_write("etc/suspendd.conf",
+                      "\xef\xbb\xbf[Manager]\nTimeLimitSec=7\n[Plugin qmp]\nDirectory=/vms");
+        scratch_write("etc/suspendd.conf.d/a.conf",
+                      "Directory=/lost\n[Machine web]\nTimeSync=off\n");
+        scratch_write("etc/suspendd.conf.d/b.conf", "\xef\xbb\xbf[Plugin qmp]\nDirectory=/more\n");
+        c = load_folders();
+        ck_assert_uint_eq(c->n_errors, 1);
+        check_kept(c, 0);
+        ck_assert_int_eq(config_keep(c, scratch_path("kept")), 0);
+
+        ck_assert_int_eq(
+                        config_load_with_kept(
+                                        scratch_path("missing"), scratch_path("kept"), &alone),
+                        0);
+        check_kept(alone, 0);
+        scratch_write("today",
+                      "[Manager]\nTimeLimitSec=1\n[Plugin qmp]\nDirectory=/today\nnonsense\n");
+        ck_assert_int_eq(
+                        config_load_with_kept(
+                                        scratch_path("today"), scratch_path("kept"), &with_today),
+                        0);
+        check_kept(with_today, 1);
+}
+END_TEST
+
+START_TEST(test_nothing_kept_leaves_what_is_read) {
+        _cleanup_(config_freep) Config *c = NULL;
+
+        scratch_write("today", "[Manager]\nTimeLimitSec=1\n");
+        ck_assert_int_eq(
+                        config_load_with_kept(scratch_path("today"), scratch_path("missing"), &c),
+                        0);
+        ck_assert_uint_eq(c->time_limit_usec, USEC_PER_SEC);
+}
+END_TEST
+
 START_TEST(test_names_go_there_and_back) {
         for (int i = 0; i < MODE_MAX; i++)
                 ck_assert_int_eq(mode_from_string(mode_to_string((Mode) i)), i);
@@ -433,6 +486,8 @@ int main(void) {
         tcase_add_test(c, test_file_that_others_can_write_is_refused);
         tcase_add_test(c, test_file_that_others_could_have_put_there_is_refused);
         tcase_add_test(c, test_named_file_must_be_one);
+        tcase_add_test(c, test_what_was_kept_is_what_was_read);
+        tcase_add_test(c, test_nothing_kept_leaves_what_is_read);
         tcase_add_test(c, test_names_go_there_and_back);
         return scratch_run(c, "config");
 }

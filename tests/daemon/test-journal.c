@@ -24,8 +24,26 @@ static void setup(void) {
         log_set_max_level(LOG_CRIT);
 }
 
+/* The name under which the journal keeps what it did not read. */
+static const char *unread(unsigned i) {
+        static char name[128];
+
+        (void) snprintf(name, sizeof(name), "%s.unread-%u", path, i);
+        return name;
+}
+
+/* Removes what was kept. Returns: how many. */
+static unsigned remove_unread(void) {
+        unsigned n = 0;
+
+        while (remove(unread(n)) == 0)
+                n++;
+        return n;
+}
+
 static void teardown(void) {
         (void) unlink(path);
+        (void) remove_unread();
         ck_assert_int_eq(rmdir(directory), 0); /* nothing else was left in it */
 }
 
@@ -74,8 +92,8 @@ typedef struct Bytes {
         size_t size;
 } Bytes;
 
-static Bytes file_read(void) {
-        _cleanup_close_ int fd = open(path, O_RDONLY | O_CLOEXEC);
+static Bytes file_read_at(const char *name) {
+        _cleanup_close_ int fd = open(name, O_RDONLY | O_CLOEXEC);
         struct stat st;
         Bytes b;
 
@@ -85,6 +103,10 @@ static Bytes file_read(void) {
         b.data = malloc(b.size);
         ck_assert_int_eq(read(fd, b.data, b.size), (ssize_t) b.size);
         return b;
+}
+
+static Bytes file_read(void) {
+        return file_read_at(path);
 }
 
 static void file_write(const uint8_t *data, size_t size) {
@@ -301,10 +323,10 @@ START_TEST(test_longest_keys_fit_as_often_as_reserved) {
 }
 END_TEST
 
-START_TEST(test_newer_version_is_not_read) {
+START_TEST(test_newer_version_is_not_read_and_kept) {
         Journal *j = open_journal();
         JournalFileHeader header;
-        Bytes b;
+        Bytes b, kept;
 
         write_one(j, JOURNAL_NOTE_HELD, 1);
         journal_free(j);
@@ -315,7 +337,72 @@ START_TEST(test_newer_version_is_not_read) {
         ck_assert_int_eq(journal_file_header_check(&header), -EPROTONOSUPPORT);
         memcpy(b.data, &header, sizeof(header));
         file_write(b.data, b.size);
+
+        j = open_journal();
+        ck_assert_uint_eq(count(j), 0);
+        kept = file_read_at(unread(0));
+        ck_assert_uint_eq(kept.size, b.size);
+        ck_assert_mem_eq(kept.data, b.data, b.size);
+        free(kept.data);
+
+        /* Given back, it is what it was; here as a version that is known. */
+        header.version--;
+        journal_file_header_seal(&header);
+        memcpy(b.data, &header, sizeof(header));
+        write_one(j, JOURNAL_NOTE_HELD, 2);
+        journal_free(j);
+        j = open_journal();
+        ck_assert_uint_eq(count(j), 1);
+        journal_free(j);
+        file_write(b.data, b.size);
         free(b.data);
+        j = open_journal();
+        ck_assert_int_eq(kind_of(j, 1), JOURNAL_NOTE_HELD);
+        journal_free(j);
+        ck_assert_uint_eq(remove_unread(), 1);
+}
+END_TEST
+
+/* What is no file, or not ours alone, is put aside as it is and never followed. */
+static const char *const intruders[] = { "directory", "link",     "dangling",
+                                         "fifo",      "writable", "foreign" };
+
+static void make_intruder(const char *what, const char *victim) {
+        Journal *j = open_journal();
+
+        write_one(j, JOURNAL_NOTE_HELD, 1);
+        journal_free(j);
+        if (str_equal(what, "writable")) {
+                ck_assert_int_eq(chmod(path, 0622), 0);
+                return;
+        }
+        if (str_equal(what, "foreign")) {
+                ck_assert_int_eq(chown(path, 65534, 65534), 0);
+                return;
+        }
+        if (str_equal(what, "link"))
+                ck_assert_int_eq(rename(path, victim), 0);
+        else
+                ck_assert_int_eq(unlink(path), 0);
+        if (str_equal(what, "directory"))
+                ck_assert_int_eq(mkdir(path, 0700), 0);
+        else if (str_equal(what, "fifo"))
+                ck_assert_int_eq(mkfifo(path, 0600), 0);
+        else
+                ck_assert_int_eq(symlink(victim, path), 0);
+}
+
+START_TEST(test_intruder_is_not_read_and_kept) {
+        const char *what = intruders[_i];
+        struct stat before, kept, victim;
+        char target[128];
+        Journal *j;
+
+        if (str_equal(what, "foreign") && geteuid() != 0)
+                return; /* nobody else's files can be made */
+        (void) snprintf(target, sizeof(target), "%s/victim", directory);
+        make_intruder(what, target);
+        ck_assert_int_eq(lstat(path, &before), 0);
 
         j = open_journal();
         ck_assert_uint_eq(count(j), 0);
@@ -323,7 +410,41 @@ START_TEST(test_newer_version_is_not_read) {
         journal_free(j);
         j = open_journal();
         ck_assert_uint_eq(count(j), 1);
+        ck_assert_int_eq(kind_of(j, 2), JOURNAL_NOTE_HELD);
         journal_free(j);
+
+        ck_assert_int_eq(lstat(unread(0), &kept), 0);
+        ck_assert_uint_eq(kept.st_ino, before.st_ino);
+        ck_assert_uint_eq(kept.st_mode, before.st_mode);
+        if (str_equal(what, "link"))
+                ck_assert_int_eq(stat(target, &victim), 0);
+        ck_assert_int_eq(unlink(target), str_equal(what, "link") ? 0 : -1);
+        ck_assert_uint_eq(remove_unread(), 1);
+}
+END_TEST
+
+START_TEST(test_nothing_that_is_kept_is_overwritten) {
+        Journal *j = NULL;
+        Bytes b;
+
+        for (uint8_t i = 0; i < 16; i++) {
+                const uint8_t bad[] = { 'b', 'a', 'd', i };
+
+                file_write(bad, sizeof(bad));
+                journal_free(open_journal());
+        }
+        file_write((const uint8_t *) "last", 4);
+        ck_assert_int_eq(journal_open(path, &j), -ENOSPC);
+        b = file_read();
+        ck_assert_uint_eq(b.size, 4);
+        free(b.data);
+        for (uint8_t i = 0; i < 16; i++) {
+                b = file_read_at(unread(i));
+                ck_assert_uint_eq(b.size, 4);
+                ck_assert_uint_eq(b.data[3], i);
+                free(b.data);
+        }
+        ck_assert_uint_eq(remove_unread(), 16);
 }
 END_TEST
 
@@ -339,9 +460,11 @@ START_TEST(test_foreign_contents_count_as_empty) {
                 ck_assert_uint_eq(count(j), 0);
                 write_one(j, JOURNAL_NOTE_HELD, 1);
                 journal_free(j);
+                ck_assert_uint_eq(remove_unread(), size > 0);
         }
         file_write((const uint8_t *) "", 0);
         journal_free(open_journal());
+        ck_assert_uint_eq(remove_unread(), 0); /* there was nothing to keep */
 }
 END_TEST
 
@@ -365,6 +488,7 @@ START_TEST(test_any_wrong_byte_is_survived) {
                 for (size_t k = journal_notes(j, &notes); k-- > 0;)
                         ck_assert_int_eq(strncmp(notes[k].key, "qmp/guest-", 10), 0);
                 journal_free(j);
+                (void) remove_unread();
         }
         free(b.data);
 }
@@ -492,7 +616,9 @@ int main(void) {
         tcase_add_test(c, test_full_slots_keep_what_counts);
         tcase_add_test(c, test_no_room_is_told_and_changes_nothing);
         tcase_add_test(c, test_longest_keys_fit_as_often_as_reserved);
-        tcase_add_test(c, test_newer_version_is_not_read);
+        tcase_add_test(c, test_newer_version_is_not_read_and_kept);
+        tcase_add_loop_test(c, test_intruder_is_not_read_and_kept, 0, ARRAY_LEN(intruders));
+        tcase_add_test(c, test_nothing_that_is_kept_is_overwritten);
         tcase_add_test(c, test_foreign_contents_count_as_empty);
         tcase_add_test(c, test_any_wrong_byte_is_survived);
         tcase_add_loop_test(c, test_failed_write_changes_nothing, 0, 2);

@@ -11,6 +11,7 @@ from .util import LabError, wait_for
 REPOSITORY = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 BUILD = os.environ.get("SUSPENDD_BUILD", os.path.join(REPOSITORY, "build"))
 UNIT = "suspendd.service"
+RESCUE = "suspendd-rescue.service"
 
 # What a sanitizer needs of a sandboxed service: its shadow memory, and its reports in the journal.
 SANITIZER_UNIT = """[Service]
@@ -44,24 +45,29 @@ class Suspendd:
         install(stage)
         shutil.copytree(stage, host.path("/"), dirs_exist_ok=True, symlinks=True)
         if os.path.basename(BUILD) == "asan":
-            host.write("/etc/systemd/system/suspendd.service.d/sanitizer.conf", SANITIZER_UNIT)
+            self.drop_in("sanitizer", SANITIZER_UNIT)
         # The lab's own machines are in /tmp, where it would see none; and of units whose names begin like its own.
         for folder in ("/etc/systemd/system/suspendd.service.d", "/etc/systemd/system/suspendd-.service.d"):
             host.write(folder + "/tmp.conf", "[Service]\nPrivateTmp=no\n")
+        if host.root != "/":  # its systemd is newer than the one that this was built for
+            host.write("/etc/systemd/system/suspendd.service.d/newer.conf", "[Service]\nRestartMode=direct\n")
         # Tests kill it more often than a service may die.
         host.write("/etc/systemd/system/suspendd.service.d/restarts.conf", "[Unit]\nStartLimitIntervalSec=0\n")
         if debug:
-            host.write("/etc/systemd/system/suspendd.service.d/debug.conf",
-                       "[Service]\nEnvironment=SUSPENDD_LOG_LEVEL=debug\nLogRateLimitIntervalSec=0\n")
+            self.drop_in("debug", "[Service]\nEnvironment=SUSPENDD_LOG_LEVEL=debug\nLogRateLimitIntervalSec=0\n")
         preload = [SANITIZER_PRELOAD] if os.path.basename(BUILD) == "asan" else []
         if sleep_clock:  # so that it sees how long the host slept
             preload.append(host.sleep_clock)
         if preload:
-            host.write("/etc/systemd/system/suspendd.service.d/preload.conf",
-                       "[Service]\nEnvironment=LD_PRELOAD=%s\n" % ":".join(preload))
+            self.drop_in("preload", "[Service]\nEnvironment=LD_PRELOAD=%s\n" % ":".join(preload))
         host.systemctl("daemon-reload")
         host.busctl("call", "org.freedesktop.DBus", "/", "org.freedesktop.DBus", "ReloadConfig")
         self.configure(config)
+
+    def drop_in(self, name, text):
+        """Adds to both units, from the next `systemctl daemon-reload` on."""
+        for unit in (UNIT, RESCUE):
+            self.host.write("/etc/systemd/system/%s.d/%s.conf" % (unit, name), text)
 
     # life
 

@@ -1,0 +1,472 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include "daemon/rescue.h"
+#include <errno.h>
+#include <sys/wait.h>
+#include "common/time-util.h"
+#include "daemon/log.h"
+#include "daemon/messages.h"
+
+/* How long agents may take to come: other plugins' machines may have to stand for so long. */
+#define AGENT_LIMIT_USEC (5 * USEC_PER_SEC)
+/* How long a late suspend may be watched for, and a bit. */
+#define WATCH_LIMIT_USEC (40 * USEC_PER_SEC)
+#define ASLEEP_DOUBT_USEC (10 * USEC_PER_SEC)
+
+/* The rescue of one plugin's machines. */
+typedef struct Rescue {
+        const ManagerOptions *options;
+        const char *name; /* the plugin's */
+        sd_event *event;
+        sd_event_source *timer; /* the engine's one deadline */
+        sd_event_source *limit, *look;
+        bool is_late; /* agents that have not come by now are not waited for any more */
+        sd_bus *bus;
+        Login1 *login1; /* while the host is asleep */
+        Config *config;
+        RuntimeState *runtime_state;
+        Journal *journal;
+        Cycle *cycle;
+        Plugin *plugin;
+} Rescue;
+
+/* what the engine wants done */
+
+static void ops_now(void *userdata _unused_, ClockSample *ret) {
+        clock_sample_take(ret);
+}
+
+static int64_t ops_clock(void *userdata _unused_, int clock) {
+        return clock_now_ns(clock);
+}
+
+static void ops_stats(void *userdata _unused_, SuspendStats *ret) {
+        suspend_stats_read(ret);
+}
+
+static void ops_lock(void *userdata _unused_) {
+}
+
+static void ops_arm(void *userdata, uint64_t usec) {
+        Rescue *r = userdata;
+        int enabled = usec == USEC_INFINITY ? SD_EVENT_OFF : SD_EVENT_ONESHOT;
+
+        (void) sd_event_source_set_time(r->timer, usec);
+        (void) sd_event_source_set_enabled(r->timer, enabled);
+}
+
+static void ops_on_milestone(void *userdata _unused_, CycleMilestone milestone, Machine *machine) {
+        if (milestone == CYCLE_MACHINE_RAN)
+                (void) log_full(&(LogFields){ .message_id = SUSPENDD_MESSAGE_MACHINE_RAN,
+                                              .machine = machine->id,
+                                              .plugin = machine->plugin->api->name },
+                                LOG_NOTICE,
+                                0,
+                                "Machine %s runs again",
+                                machine->id);
+}
+
+static void ops_on_machine(void *userdata _unused_, Machine *machine _unused_) {
+}
+
+/* The clocks of those that are not ours to run are not ours to set either. */
+static void ops_fill_policy(void *userdata, Machine *machine) {
+        Rescue *r = userdata;
+
+        config_policy(r->config, machine->name, machine->uuid, &machine->policy, NULL);
+        if (machine->noted == JOURNAL_NOTE_NONE)
+                machine->policy.time_sync = TIME_SYNC_OFF;
+}
+
+static bool ops_has_ended(void *userdata, const char *key) {
+        Rescue *r = userdata;
+
+        return plugin_has_ended(r->plugin, key);
+}
+
+static void ops_on_enumerated(void *userdata) {
+        Rescue *r = userdata;
+
+        cycle_on_enumerated(r->cycle);
+}
+
+static void ops_on_trouble(void *userdata _unused_, const Plugin *p) {
+        if (p->trouble)
+                log_warning("%s: %s", p->api->name, p->trouble);
+}
+
+static const CycleOps rescue_ops = {
+        .now = ops_now,
+        .clock = ops_clock,
+        .stats = ops_stats,
+        .take_lock = ops_lock,
+        .let_go = ops_lock,
+        .arm = ops_arm,
+        .on_milestone = ops_on_milestone,
+        .on_machine_added = ops_on_machine,
+        .on_machine_removed = ops_on_machine,
+        .on_machine_changed = ops_on_machine,
+        .fill_policy = ops_fill_policy,
+        .on_distrust = ops_on_machine,
+        .has_ended = ops_has_ended,
+        .on_enumerated = ops_on_enumerated,
+        .on_trouble = ops_on_trouble,
+};
+
+/* what is left */
+
+static bool rescue_is_ours(const Rescue *r, const JournalNote *note) {
+        _cleanup_free_ char *plugin = NULL;
+
+        return plugin_of_key(note->key, &plugin) >= 0 && str_equal(plugin, r->name);
+}
+
+static size_t rescue_n_left(const Rescue *r) {
+        const JournalNote *notes;
+        size_t n = journal_notes(r->journal, &notes), left = 0;
+
+        for (size_t i = 0; i < n; i++)
+                left += rescue_is_ours(r, &notes[i]);
+        return left;
+}
+
+/* Returns: how many machines are left that stand, or may. */
+static size_t rescue_complain(const Rescue *r) {
+        const JournalNote *notes;
+        size_t n = journal_notes(r->journal, &notes), stranded = 0;
+
+        for (size_t i = 0; i < n; i++) {
+                bool is_held = notes[i].kind != JOURNAL_NOTE_WATCHED;
+
+                if (!rescue_is_ours(r, &notes[i]))
+                        continue;
+                stranded += is_held;
+                (void) log_full(&(LogFields){ .message_id = SUSPENDD_MESSAGE_STRANDED,
+                                              .plugin = r->name },
+                                is_held ? LOG_ERR : LOG_WARNING,
+                                0,
+                                is_held ? "Machine %s was stopped by suspendd and could not be run again"
+                                        : "Machine %s runs, and might still suspend itself",
+                                notes[i].key);
+        }
+        return stranded;
+}
+
+/* Whether a clock is being put right, or will be as soon as an agent answers. */
+static bool rescue_owes_time(const Rescue *r) {
+        LIST_FOREACH(i, &r->cycle->machines) {
+                const Machine *m = LIST_ENTRY(i, Machine, machines);
+
+                if (m->state == MACHINE_CORRECTING || (m->is_time_owed && !r->is_late))
+                        return true;
+        }
+        return false;
+}
+
+/* After each event. */
+static int on_look(sd_event_source *s _unused_, void *userdata) {
+        Rescue *r = userdata;
+
+        if (r->plugin && r->plugin->is_enumerated && r->cycle->state == CYCLE_IDLE &&
+            rescue_n_left(r) == 0 && !rescue_owes_time(r))
+                (void) sd_event_exit(r->event, 0);
+        return 0;
+}
+
+/* First the time for agents is over, then that for all. */
+static int on_limit(sd_event_source *s, uint64_t usec, void *userdata) {
+        Rescue *r = userdata;
+
+        if (r->is_late)
+                return sd_event_exit(r->event, 0);
+        r->is_late = true;
+        (void) sd_event_source_set_time(s, usec + r->config->time_limit_usec + WATCH_LIMIT_USEC);
+        return sd_event_source_set_enabled(s, SD_EVENT_ONESHOT);
+}
+
+static int on_timer(sd_event_source *s _unused_, uint64_t usec _unused_, void *userdata) {
+        Rescue *r = userdata;
+
+        cycle_on_timer(r->cycle);
+        return 0;
+}
+
+/* whether the host sleeps */
+
+/* It is awake: from now on, what does not run in time is given up. */
+static int rescue_begin(Rescue *r, CycleEvent event) {
+        int k;
+
+        cycle_handle(r->cycle, event);
+        k = sd_event_add_time_relative(
+                        r->event,
+                        &r->limit,
+                        CLOCK_MONOTONIC,
+                        MIN(r->config->time_limit_usec, AGENT_LIMIT_USEC),
+                        1,
+                        on_limit,
+                        r);
+        if (k >= 0)
+                (void) sd_event_source_set_description(r->limit, "rescue-limit");
+        return k;
+}
+
+static void rescue_on_awake(Rescue *r, CycleEvent event) {
+        if (r->limit)
+                return;
+        login1_trust(r->login1);
+        if (rescue_begin(r, event) < 0)
+                (void) sd_event_exit(r->event, EXIT_FAILURE);
+}
+
+static void on_sleep(void *userdata, bool start) {
+        if (!start)
+                rescue_on_awake(userdata, CYCLE_EVENT_WAKE);
+}
+
+static void on_shutdown(void *userdata, bool start) {
+        if (start)
+                rescue_on_awake(userdata, CYCLE_EVENT_SHUTDOWN);
+}
+
+static void on_not_sleeping(void *userdata) {
+        rescue_on_awake(userdata, CYCLE_EVENT_NOT_SLEEPING);
+}
+
+static void on_delay_max(void *userdata _unused_, uint64_t usec _unused_) {
+}
+
+static void on_present(void *userdata _unused_, bool present _unused_) {
+}
+
+static const Login1Ops login1_ops = {
+        .on_sleep = on_sleep,
+        .on_shutdown = on_shutdown,
+        .on_not_sleeping = on_not_sleeping,
+        .on_delay_max = on_delay_max,
+        .on_present = on_present,
+};
+
+/* Subscribes before it asks. Without a bus nobody says that the host sleeps, and nobody would say that it wakes. */
+static bool rescue_is_asleep(Rescue *r) {
+        int k;
+
+        k = sd_bus_open_system(&r->bus);
+        if (k >= 0)
+                k = sd_bus_attach_event(r->bus, r->event, SD_EVENT_PRIORITY_IMPORTANT);
+        if (k >= 0)
+                k = login1_new(r->bus, &login1_ops, r, &r->login1);
+        if (k < 0) {
+                (void) log_warning_errno(k, "Cannot ask logind; the host is taken to be awake");
+                return false;
+        }
+        if (!login1_is_preparing(r->bus))
+                return false;
+        (void) sd_bus_set_exit_on_disconnect(r->bus, true);
+        login1_doubt(r->login1, ASLEEP_DOUBT_USEC);
+        return true;
+}
+
+static int rescue_adopt(Rescue *r) {
+        bool is_asleep = rescue_is_asleep(r);
+
+        (void) log_full(&(LogFields){ .message_id = SUSPENDD_MESSAGE_RECOVERED, .plugin = r->name },
+                        LOG_NOTICE,
+                        0,
+                        "%zu machines of plugin %s were held when suspendd ended; %s",
+                        rescue_n_left(r),
+                        r->name,
+                        is_asleep ? "waiting for the host to wake" : "running them again");
+        if (!is_asleep) {
+                r->login1 = login1_free(r->login1);
+                return rescue_begin(r, CYCLE_EVENT_ADOPT_AWAKE);
+        }
+        cycle_handle(r->cycle, CYCLE_EVENT_ADOPT_ASLEEP);
+        return 0;
+}
+
+/* lifetime */
+
+static void rescue_done(Rescue *r) {
+        cycle_free(r->cycle);
+        plugin_free(r->plugin);
+        login1_free(r->login1);
+        sd_bus_flush_close_unref(r->bus);
+        journal_free(r->journal);
+        runtime_state_free(r->runtime_state);
+        config_free(r->config);
+        sd_event_source_disable_unref(r->look);
+        sd_event_source_disable_unref(r->limit);
+        sd_event_source_disable_unref(r->timer);
+        sd_event_unref(r->event);
+}
+
+static int rescue_start_loop(Rescue *r) {
+        int k;
+
+        k = sd_event_new(&r->event);
+        if (k < 0)
+                return k;
+        k = sd_event_add_time(r->event, &r->timer, CLOCK_MONOTONIC, 0, 1, on_timer, r);
+        if (k < 0)
+                return k;
+        (void) sd_event_source_set_description(r->timer, "engine");
+        (void) sd_event_source_set_enabled(r->timer, SD_EVENT_OFF);
+        k = sd_event_add_post(r->event, &r->look, on_look, r);
+        if (k >= 0)
+                (void) sd_event_source_set_description(r->look, "what-is-left");
+        return k;
+}
+
+static int rescue_open_files(Rescue *r) {
+        _cleanup_free_ char *journal = NULL, *state = NULL, *kept = NULL;
+        const ManagerOptions *o = r->options;
+        int k;
+
+        if (asprintf(&journal, "%s/cycle", o->runtime_dir) < 0 ||
+            asprintf(&state, "%s/state.json", o->runtime_dir) < 0 ||
+            asprintf(&kept, "%s/" RESCUE_CONFIG, o->runtime_dir) < 0)
+                return -ENOMEM;
+        k = journal_open(journal, &r->journal);
+        if (k >= 0)
+                k = runtime_state_open(state, &r->runtime_state);
+        if (k >= 0)
+                k = config_load_with_kept(o->config_file, kept, &r->config);
+        return k;
+}
+
+static int rescue_load_plugin(Rescue *r) {
+        const struct suspendd_plugin *api;
+        const struct suspendd_setting *settings;
+        struct suspendd_host host = cycle_host();
+        size_t n = config_plugin_settings(r->config, r->name, &settings);
+        int k;
+
+        host.event = r->event;
+        k = plugin_load(r->options->plugin_dir, r->name, &host, r->cycle, &r->plugin);
+        if (k < 0)
+                return k;
+        plugin_register_again(r->plugin, r->runtime_state);
+        api = r->plugin->api;
+        return api->load ? api->load(r->plugin->instance, settings, n) : 0;
+}
+
+static int rescue_start(Rescue *r) {
+        int k;
+
+        k = rescue_start_loop(r);
+        if (k >= 0)
+                k = rescue_open_files(r);
+        if (k >= 0)
+                k = cycle_new(&rescue_ops, r, r->journal, 1, &r->cycle);
+        if (k < 0)
+                return log_error_errno(k, "Cannot begin");
+        r->cycle->time_limit_usec = r->config->time_limit_usec;
+        k = rescue_adopt(r);
+        if (k >= 0)
+                k = rescue_load_plugin(r);
+        return k < 0 ? log_error_errno(k, "Cannot reach the machines of plugin %s", r->name) : 0;
+}
+
+static int rescue_plugin(const ManagerOptions *options, const char *name) {
+        Rescue r = { .options = options, .name = name };
+        int k;
+
+        k = rescue_start(&r);
+        if (k >= 0)
+                k = sd_event_loop(r.event);
+        if (k == 0 && rescue_n_left(&r) == 0)
+                log_notice("No machine of plugin %s is held any more", name);
+        else if (r.journal && rescue_complain(&r) > 0 && k == 0)
+                k = EXIT_FAILURE;
+        rescue_done(&r);
+        return k == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+}
+
+/* one plugin after another */
+
+static bool has_name(char *const *names, size_t n, const char *name) {
+        for (size_t i = 0; i < n; i++)
+                if (str_equal(names[i], name))
+                        return true;
+        return false;
+}
+
+static int names_of_plugins(Journal *j, char ***ret_names, size_t *ret_n) {
+        const JournalNote *notes;
+        size_t n_notes = journal_notes(j, &notes), n = 0;
+        char **names;
+
+        names = calloc(MAX(n_notes, (size_t) 1), sizeof(*names));
+        if (!names)
+                return -ENOMEM;
+        for (size_t i = 0; i < n_notes; i++) {
+                char *name;
+
+                if (plugin_of_key(notes[i].key, &name) < 0)
+                        continue;
+                if (has_name(names, n, name))
+                        free(name);
+                else
+                        names[n++] = name;
+        }
+        *ret_names = names;
+        *ret_n = n;
+        return 0;
+}
+
+static int rescue_list_plugins(const char *runtime_dir, char ***ret_names, size_t *ret_n) {
+        _cleanup_(journal_freep) Journal *j = NULL;
+        _cleanup_free_ char *path = NULL;
+        int r;
+
+        if (asprintf(&path, "%s/cycle", runtime_dir) < 0) {
+                path = NULL;
+                return -ENOMEM;
+        }
+        r = journal_open(path, &j);
+        return r < 0 ? r : names_of_plugins(j, ret_names, ret_n);
+}
+
+/* A plugin that crashes takes its own process with it. Returns: what the process returned; -errno. */
+static int rescue_in_process(const ManagerOptions *options, const char *name) {
+        int status;
+        pid_t pid;
+
+        pid = fork();
+        if (pid < 0)
+                return log_error_errno(-errno, "Cannot make a process for plugin %s", name);
+        if (pid == 0)
+                exit(rescue_plugin(options, name)); /* NOLINT(concurrency-mt-unsafe): it is alone */
+        while (waitpid(pid, &status, 0) < 0)
+                if (errno != EINTR)
+                        return log_error_errno(-errno, "Lost the process for plugin %s", name);
+        if (WIFEXITED(status))
+                return WEXITSTATUS(status);
+        log_error("The rescue of plugin %s was killed by signal %d", name, WTERMSIG(status));
+        return EXIT_FAILURE;
+}
+
+int rescue_run(const ManagerOptions *options) {
+        int r, result = EXIT_SUCCESS;
+        char **names;
+        size_t n;
+
+        r = rescue_list_plugins(options->runtime_dir, &names, &n);
+        if (r == -EBUSY) {
+                log_notice("suspendd is at work, and runs its machines itself");
+                return EXIT_SUCCESS;
+        }
+        if (r < 0) {
+                (void) log_error_errno(r, "Cannot read what is held");
+                return EXIT_FAILURE;
+        }
+        if (n == 0)
+                log_info("Nothing is held");
+        for (size_t i = 0; i < n; i++) {
+                if (rescue_in_process(options, names[i]) != EXIT_SUCCESS)
+                        result = EXIT_FAILURE;
+                free(names[i]);
+        }
+        free(names);
+        return result;
+}

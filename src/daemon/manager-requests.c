@@ -147,7 +147,7 @@ int manager_register(Manager *m, const Registration *r, const char **ret_why) {
 
 int manager_unregister(Manager *m, const char *plugin, const char *address, const char **ret_why) {
         Plugin *p = manager_find_plugin(m, plugin);
-        int r;
+        int r, k;
 
         if (!p || !p->api->unregister_machine) {
                 *ret_why = p ? "the plugin takes no machines by hand" : "no such plugin is loaded";
@@ -157,12 +157,14 @@ int manager_unregister(Manager *m, const char *plugin, const char *address, cons
                 *ret_why = "a cycle is under way";
                 return -EBUSY; /* it may stand because of us */
         }
+        /* Either may know of it alone: what a plugin refused at the start is stored all the same. */
         r = p->api->unregister_machine(p->instance, address);
-        if (r < 0) {
+        k = runtime_state_unregister(m->runtime_state, plugin, address);
+        if (r < 0 && k == -ENOENT) {
                 *ret_why = "nothing is registered under that address";
                 return r;
         }
-        return runtime_state_unregister(m->runtime_state, plugin, address);
+        return k == -ENOENT ? 0 : k;
 }
 
 int manager_notify(

@@ -224,7 +224,8 @@ struct suspendd_plugin {
 
         /*
          * Adds a machine by hand: @name or NULL, @address and @agent as the plugin understands them, the
-         * latter NULL to find it by the plugin's own rule.
+         * latter NULL to find it by the plugin's own rule. Those of an earlier life are added before the
+         * first load(); one that is not there then is waited for.
          *
          * Returns: 0; -EINVAL for a bad address, with the reason in *@ret_why (static); -EEXIST.
          */

@@ -69,6 +69,20 @@ class Service(SuspenddCase):
         self.suspendd.ctl("unregister", vm.qmp_path)
         wait_for(lambda: self.suspendd.machine("elsewhere") is None, 5, "elsewhere gone", interval=0.05)
 
+    def test_registered_machine_that_is_down_at_a_restart_is_found_when_it_is_back(self):
+        vm = Qemu(self.host.scratch, "down", self.host, kind="none", folder=self.host.scratch.sub("else")).start()
+        self.addCleanup(vm.kill)
+        self.suspendd.ctl("register", vm.qmp_path)
+        self.suspendd.wait_machine("down", 5, run_state="running")
+        vm.kill()
+        for path in (vm.qmp_path, vm.own_path("mon")):
+            os.unlink(path)
+        self.restart()
+        vm.start()
+        self.suspendd.wait_machine("down", 5, run_state="running")
+        self.suspendd.ctl("unregister", vm.qmp_path)
+        wait_for(lambda: self.suspendd.machine("down") is None, 5, "down gone", interval=0.05)
+
     def test_machines_come_and_go_with_their_sockets(self):
         for _ in range(2):
             vm = Qemu(self.host.scratch, "passing", self.host, kind="none").start()

@@ -310,6 +310,28 @@ START_TEST(test_registered_machine_outlives_a_reload) {
 }
 END_TEST
 
+/* Its VM may be down when the daemon is started again, and started after it. */
+START_TEST(test_one_of_an_earlier_life_is_waited_for) {
+        const char *why = NULL;
+        char path[128];
+
+        (void) snprintf(path, sizeof(path), "%s/a.sock", directory);
+        ck_assert_int_eq(suspendd_plugin.register_machine(instance, NULL, path, NULL, &why), 0);
+        load("Directory", "%s/none");
+        FAKE_HOST_WAIT(&fake, fake.n_enumerated == 1);
+        ck_assert_int_eq(
+                        suspendd_plugin.register_machine(instance, NULL, path, NULL, &why),
+                        -EINVAL); /* no longer: there is no socket */
+        appear(0, "a.sock");
+        serve(0, "a");
+        ck_assert_int_eq(
+                        suspendd_plugin.register_machine(instance, NULL, path, NULL, &why),
+                        -EEXIST);
+        ck_assert_int_eq(suspendd_plugin.unregister_machine(instance, paths[0]), 0);
+        ck_assert_int_eq(suspendd_plugin.unregister_machine(instance, paths[0]), -ENOENT);
+}
+END_TEST
+
 START_TEST(test_slow_ones_do_not_hold_up_the_enumeration) {
         uint64_t before_usec = clock_now_usec(CLOCK_MONOTONIC);
 
@@ -508,6 +530,7 @@ int main(void) {
         tcase_add_test(c, test_bad_settings_are_logged_with_their_line);
         tcase_add_test(c, test_reload_keeps_what_is_the_same);
         tcase_add_test(c, test_registered_machine_outlives_a_reload);
+        tcase_add_test(c, test_one_of_an_earlier_life_is_waited_for);
         tcase_add_test(c, test_slow_ones_do_not_hold_up_the_enumeration);
         add_tests_of_trust(c);
         suite_add_tcase(suite, c);

@@ -26,7 +26,7 @@ struct Discovery {
         size_t n_entries;
         Watch *watch;
         sd_event_source *look, *enumeration;
-        bool is_looking, is_loading;
+        bool is_looking, is_loading, is_loaded;
         bool is_lacking; /* not all could be looked at */
         Retry again;
         char *refused[REFUSED_MAX];
@@ -340,18 +340,19 @@ int discovery_load(Discovery *d, const struct suspendd_setting *settings, size_t
         patterns = before;
         discovery_weed(d);
         discovery_forget_refused(d);
-        d->is_loading = true;
+        d->is_loading = d->is_loaded = true;
         discovery_look(d);
         d->is_loading = false;
         return discovery_enumerate(d);
 }
 
-static int check_socket(const char *path, const char **ret_why) {
+/* One of an earlier life was right then: it is waited for. */
+static int check_socket(const char *path, bool may_be_absent, const char **ret_why) {
         _cleanup_(safe_path_done) SafePath at = SAFE_PATH_NONE;
 
         if (safe_path_open(path, &at, ret_why) == -EPERM)
                 return -EINVAL;
-        if (at.fd >= 0 && S_ISSOCK(at.st.st_mode))
+        if (at.fd >= 0 ? S_ISSOCK(at.st.st_mode) : may_be_absent)
                 return 0;
         *ret_why = "there is no socket at this path";
         return -EINVAL;
@@ -366,7 +367,7 @@ int discovery_register(
         const Pattern *p;
         int r;
 
-        r = check_socket(path, ret_why);
+        r = check_socket(path, !d->is_loaded, ret_why);
         if (r < 0)
                 return r;
         r = patterns_add_registered(&d->patterns, name, path, agent, ret_why);
@@ -377,7 +378,8 @@ int discovery_register(
                 (void) patterns_remove_registered(&d->patterns, p->path);
                 return -EEXIST;
         }
-        discovery_look(d);
+        if (d->is_loaded)
+                discovery_look(d);
         return 0;
 }
 

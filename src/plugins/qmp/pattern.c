@@ -109,12 +109,24 @@ int patterns_add_setting(Patterns *p, const char *key, const char *value, const 
         return -EINVAL;
 }
 
+static size_t patterns_find_registered(const Patterns *p, const char *path) {
+        size_t i = 0;
+
+        while (i < p->n && !(p->items[i].is_registered && str_equal(p->items[i].path, path)))
+                i++;
+        return i;
+}
+
 int patterns_add_registered(
                 Patterns *p,
                 const char *name,
                 const char *path,
                 const char *agent,
                 const char **ret_why) {
+        if (patterns_find_registered(p, path) < p->n) {
+                *ret_why = "it is registered already";
+                return -EEXIST;
+        }
         return patterns_add(
                         p,
                         &(const Pattern){ .name = (char *) name,
@@ -140,13 +152,13 @@ int patterns_take_registered(Patterns *p, Patterns *from) {
 }
 
 int patterns_remove_registered(Patterns *p, const char *path) {
-        for (size_t i = 0; i < p->n; i++)
-                if (p->items[i].is_registered && str_equal(p->items[i].path, path)) {
-                        pattern_done(&p->items[i]);
-                        p->items[i] = p->items[--p->n];
-                        return 0;
-                }
-        return -ENOENT;
+        size_t i = patterns_find_registered(p, path);
+
+        if (i == p->n)
+                return -ENOENT;
+        pattern_done(&p->items[i]);
+        p->items[i] = p->items[--p->n];
+        return 0;
 }
 
 const Pattern *patterns_find(const Patterns *p, const char *path) {

@@ -33,7 +33,7 @@ void patterns_done(Patterns *p);
  */
 int patterns_add_setting(Patterns *p, const char *key, const char *value, const char **ret_why);
 
-/* Appends a machine registered by hand. Returns: as patterns_add_setting(). */
+/* Appends a machine registered by hand. Returns: as patterns_add_setting(); -EEXIST if it was before. */
 int patterns_add_registered(
                 Patterns *p,
                 const char *name,

@@ -163,6 +163,9 @@ static void machine_stand(Machine *m) {
                 m->is_suspend_owed = false;
         machine_drift_stood(m);
         (void) cycle_note(m->cycle, m, machine_stand_note(m));
+        /* One that strikes after the wake stands as well, but not while the host slept. */
+        if (m->cycle->state == CYCLE_IDLE || m->cycle->state == CYCLE_RESTORING)
+                return;
         r->stood = m->run_state;
         if (m->policy.mode == MODE_SUSPEND && r->stood != SUSPENDD_STATE_SUSPENDED)
                 r->is_failed = true;

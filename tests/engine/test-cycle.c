@@ -358,6 +358,8 @@ START_TEST(test_late_suspend_is_undone) {
         a->late_usec = 10 * USEC_PER_SEC;
         sleep_and_wake();
         ck_assert(report(a)->was_woken_late);
+        ck_assert_int_eq(report(a)->stood, SUSPENDD_STATE_PAUSED); /* while the host slept */
+        ck_assert_uint_lt(report(a)->stood_after_usec, 5 * USEC_PER_SEC);
         ck_assert_uint_eq(a->n_acts[SUSPENDD_ACT_WAKE], 1);
         ck_assert_int_eq(fake_vm_state(a), SUSPENDD_STATE_RUNNING);
         ck_assert_int_eq(rig_machine(&r, a)->state, MACHINE_IDLE);

@@ -1,29 +1,57 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #include "common/process.h"
 #include <errno.h>
+#include <fcntl.h>
 #include <inttypes.h>
 #include <limits.h>
 #include "common/macro.h"
 #include "common/passing-error.h"
 
-/* Field 22 of /proc/PID/stat, counted behind the name, which may hold anything. */
-static int process_start_time(pid_t pid, uint64_t *ret) {
-        char path[64], stat[1024], *p;
-        _cleanup_fclose_ FILE *f = NULL;
-        size_t n;
+/* PF_EXITING of the kernel's linux/sched.h: set before a process's files are closed. */
+#define FLAG_EXITING 0x4U
+
+/* The field @i of /proc/PID/stat, counted behind the name, which may hold anything; NULL. */
+static const char *stat_field(const char *stat, int i) {
+        const char *p = strrchr(stat, ')');
+
+        for (int field = 2; p && field < i; field++)
+                p = strchr(p + 1, ' ');
+        return p ? p + 1 : NULL;
+}
+
+static int stat_read(pid_t pid, char *buf, size_t size) {
+        _cleanup_close_ int fd = -1;
+        char path[64];
+        ssize_t n;
 
         (void) snprintf(path, sizeof(path), "/proc/%d/stat", (int) pid);
-        f = fopen(path, "re");
-        if (!f)
+        fd = open(path, O_RDONLY | O_CLOEXEC);
+        if (fd < 0)
                 return -errno;
-        n = fread(stat, 1, sizeof(stat) - 1, f);
-        stat[n] = 0;
-        p = strrchr(stat, ')');
-        for (int field = 2; p && field < 22; field++)
-                p = strchr(p + 1, ' ');
-        if (!p || sscanf(p, " %" SCNu64, ret) != 1)
-                return ferror(f) ? -EIO : -EBADMSG;
+        n = read(fd, buf, size - 1);
+        if (n < 0)
+                return errno == ESRCH ? -ENOENT : -errno;
+        buf[n] = 0;
         return 0;
+}
+
+/* When a process was started. Returns: 0; -ENOENT if there is none, or only what is left of it; -EBADMSG. */
+static int process_start_time(pid_t pid, uint64_t *ret) {
+        const char *state, *flags, *start;
+        unsigned flag_bits;
+        char stat[1024];
+        int r;
+
+        r = stat_read(pid, stat, sizeof(stat));
+        if (r < 0)
+                return r;
+        state = stat_field(stat, 3);
+        flags = stat_field(stat, 9);
+        start = stat_field(stat, 22);
+        if (!state || !flags || !start || sscanf(flags, "%u", &flag_bits) != 1 ||
+            sscanf(start, "%" SCNu64, ret) != 1)
+                return -EBADMSG;
+        return *state == 'Z' || *state == 'X' || (flag_bits & FLAG_EXITING) ? -ENOENT : 0;
 }
 
 int process_run_string(pid_t pid, char **ret) {

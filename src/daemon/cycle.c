@@ -710,28 +710,30 @@ static size_t cycle_find_ended(Cycle *c, const JournalNote *notes, size_t n, siz
         return i;
 }
 
-void cycle_on_enumerated(Cycle *c) {
+void cycle_forget_ended(Cycle *c) {
         JournalNote gone = { .kind = JOURNAL_NOTE_NONE };
         Journal *j = c->private->journal;
         const JournalNote *notes;
         size_t i = 0, n;
-
-        /* Later on, one that is not there may be out of reach: whoever is gone has been removed. */
-        if (!c->private->is_enumerating)
-                return;
-        cycle_enter(c);
-        c->private->is_enumerating = false;
 
         while (j && (n = journal_notes(j, &notes)) > 0) {
                 i = cycle_find_ended(c, notes, n, i);
                 if (i == n)
                         break;
                 (void) memcpy(gone.key, notes[i].key, sizeof(gone.key));
-                log_notice("%s was held when we ended, and has ended since", gone.key);
+                log_notice("%s was held out of our reach, and has ended since", gone.key);
                 if (journal_write(j, &gone, 1) < 0)
                         break;
                 i = 0;
         }
+}
+
+void cycle_on_enumerated(Cycle *c) {
+        if (!c->private->is_enumerating)
+                return;
+        cycle_enter(c);
+        c->private->is_enumerating = false;
+        cycle_forget_ended(c);
         cycle_leave(c);
 }
 

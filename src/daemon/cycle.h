@@ -144,6 +144,9 @@ void cycle_on_timer(Cycle *c);
 /* All plugins have looked at all that they were told of: what is noted and has ended is forgotten. */
 void cycle_on_enumerated(Cycle *c);
 
+/* The same at any time, of those that went out of reach while they were held. */
+void cycle_forget_ended(Cycle *c);
+
 /* Corrects a machine's clock now. Returns: 0; -EOPNOTSUPP if it cannot; -EBUSY in a cycle. */
 int cycle_sync(Cycle *c, Machine *m);
 

@@ -502,6 +502,8 @@ static int on_chores(sd_event_source *s _unused_, void *userdata) {
         if (cycle_is_urgent(m->cycle))
                 return 0;
         manager_update_block(m);
+        if (m->cycle->state == CYCLE_IDLE && p->is_ready)
+                cycle_forget_ended(m->cycle);
         if (p->is_reload_due && m->cycle->state == CYCLE_IDLE && manager_reload(m, &why) < 0)
                 log_error("Not reloaded: %s", why);
         if (p->is_keep_due)

@@ -75,6 +75,20 @@ START_TEST(test_end_is_certain) {
 }
 END_TEST
 
+/* Its sockets are closed by then; its parent may look for it much later. */
+START_TEST(test_what_waits_for_its_parent_has_ended) {
+        _cleanup_free_ char *run = NULL;
+        pid_t pid = start();
+        siginfo_t info;
+
+        ck_assert_int_eq(process_run_string(pid, &run), 0);
+        ck_assert_int_eq(kill(pid, SIGKILL), 0);
+        ck_assert_int_eq(waitid(P_PID, (id_t) pid, &info, WEXITED | WNOWAIT), 0);
+        ck_assert(process_has_ended(run));
+        ck_assert_int_eq(waitpid(pid, NULL, 0), pid);
+}
+END_TEST
+
 START_TEST(test_another_start_with_the_pid_is_another_process) {
         char other[64];
 
@@ -162,6 +176,7 @@ int main(void) {
         tcase_add_test(tcase, test_name_does_not_move_the_fields);
         tcase_add_test(tcase, test_no_descriptor_is_no_reason_to_tell_less);
         tcase_add_test(tcase, test_end_is_certain);
+        tcase_add_test(tcase, test_what_waits_for_its_parent_has_ended);
         tcase_add_test(tcase, test_another_start_with_the_pid_is_another_process);
         tcase_add_test(tcase, test_what_tells_no_start_is_never_certain);
         tcase_add_test(tcase, test_user_is_as_whom_it_acts);

@@ -158,6 +158,7 @@ START_TEST(test_dead_machine_is_removed_and_its_successor_found) {
         (void) strcpy(run, m->run);
         end_qemu(0);
         FAKE_HOST_WAIT(&fake, !m->is_there);
+        ck_assert_int_ne(m->state, SUSPENDD_STATE_UNKNOWN); /* not out of reach: gone */
         run_qemu(0, "one");
         m = await_machine("one");
         ck_assert_str_ne(m->run, run);

@@ -47,6 +47,8 @@ static void entry_on_end(void *userdata, int error, const char *why) {
         case -ECONNRESET:
         case -EPIPE:
                 entry_report(e, LOG_DEBUG, error, "is closed", why);
+                if (!vm_has_ended(e->vm))
+                        vm_lose(e->vm);
                 (void) retry_soon(&e->retry);
                 break;
         case -EEXIST: /* nothing to do until its socket changes */

@@ -2,6 +2,7 @@
 #include "plugins/qmp/vm.h"
 #include <errno.h>
 #include <syslog.h>
+#include "common/process.h"
 #include "common/time-util.h"
 #include "plugins/qmp/channel.h"
 #include "plugins/qmp/vm-internal.h"
@@ -450,6 +451,10 @@ Vm *vm_free(Vm *vm) {
 void vm_lose(Vm *vm) {
         if (vm->machine)
                 vm->host->machine_state(vm->machine, SUSPENDD_STATE_UNKNOWN, NULL, 0);
+}
+
+bool vm_has_ended(const Vm *vm) {
+        return !vm->identity.run || process_has_ended(vm->identity.run);
 }
 
 void vm_abandon(Vm *vm) {

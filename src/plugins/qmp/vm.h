@@ -52,6 +52,9 @@ Vm *vm_free(Vm *vm);
 /* Tells the host that it is out of reach, before it is freed with its VMM perhaps alive. */
 void vm_lose(Vm *vm);
 
+/* Whether its VMM has ended, as far as can be told: it may have closed one connection, and live. */
+bool vm_has_ended(const Vm *vm);
+
 /* The host wants to hear of it no more: not even that it is gone. */
 void vm_abandon(Vm *vm);
 

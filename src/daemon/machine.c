@@ -147,9 +147,15 @@ static void machine_retry(Machine *m) {
 
 /* what was seen */
 
+/* One that the agent took has come: of two, in two cycles, the other is yet to come. */
+static void machine_suspend_paid(Machine *m) {
+        if (m->n_suspends_owed > 0)
+                m->n_suspends_owed--;
+}
+
 /* While logind waits, that it stands is not written for each alone: cycle_note_stands() does so for all. */
 static JournalNoteKind machine_stand_note(const Machine *m) {
-        if (m->is_suspend_owed)
+        if (m->n_suspends_owed > 0)
                 return JOURNAL_NOTE_ASKED;
         if (m->cycle->state == CYCLE_PREPARING && m->noted == JOURNAL_NOTE_HELD)
                 return JOURNAL_NOTE_HELD;
@@ -160,7 +166,7 @@ static void machine_stand(Machine *m) {
         MachineReport *r = &m->report;
 
         if (m->run_state == SUSPENDD_STATE_SUSPENDED)
-                m->is_suspend_owed = false;
+                machine_suspend_paid(m);
         machine_drift_stood(m);
         (void) cycle_note(m->cycle, m, machine_stand_note(m));
         /* One that strikes after the wake stands as well, but not while the host slept. */
@@ -188,7 +194,7 @@ static void machine_ran(Machine *m) {
 
 /* It is no longer ours; what of it may strike is still noted. */
 static void machine_leave(Machine *m) {
-        JournalNoteKind kind = m->is_suspend_owed ? JOURNAL_NOTE_WATCHED : JOURNAL_NOTE_NONE;
+        JournalNoteKind kind = m->n_suspends_owed > 0 ? JOURNAL_NOTE_WATCHED : JOURNAL_NOTE_NONE;
 
         m->is_stop_astray = m->is_run_astray = false;
         (void) cycle_note(m->cycle, m, kind);
@@ -197,7 +203,7 @@ static void machine_leave(Machine *m) {
 static void machine_break_word(Machine *m) {
         LogFields fields = machine_fields(m);
 
-        if (!m->is_suspend_owed) {
+        if (m->n_suspends_owed == 0) {
                 machine_why(m, "the guest agent did not take the suspend in time");
                 return;
         }
@@ -340,7 +346,7 @@ static void machine_sampled(Machine *m) {
 }
 
 static void machine_watch(Machine *m) {
-        if (!m->is_suspend_owed) {
+        if (m->n_suspends_owed == 0) {
                 machine_handle(m, MACHINE_EVENT_EXPIRED);
                 return;
         }
@@ -381,9 +387,9 @@ static void machine_note_actions(Machine *m, MachineEvent event, unsigned action
                 log_with(&fields, LOG_NOTICE, 0, "Machine %s suspended late; waking it", m->name);
         }
         if (event == MACHINE_EVENT_SUSPENDED && m->state == MACHINE_WAKING)
-                m->is_suspend_owed = false;
+                machine_suspend_paid(m);
         if (event == MACHINE_EVENT_EXPIRED)
-                m->is_suspend_owed = false;
+                m->n_suspends_owed = 0;
         if (actions & MACHINE_STAND)
                 machine_stand(m);
         if (actions & MACHINE_RAN)
@@ -457,7 +463,8 @@ static MachineEvent machine_event_of(const Machine *m) {
         case SUSPENDD_STATE_PAUSED:
                 return MACHINE_EVENT_PAUSED;
         case SUSPENDD_STATE_SUSPENDED:
-                if (m->is_suspend_owed && (is_busy || (is_awake && m->state == MACHINE_WATCHED)))
+                if (m->n_suspends_owed > 0 &&
+                    (is_busy || (is_awake && m->state == MACHINE_WATCHED)))
                         return MACHINE_EVENT_STRUCK;
                 return MACHINE_EVENT_SUSPENDED;
         default:
@@ -478,7 +485,7 @@ static bool machine_adopt(Machine *m) {
         if (!m->is_from_before || m->state != MACHINE_IDLE)
                 return false;
         m->is_from_before = false;
-        m->is_suspend_owed = m->noted == JOURNAL_NOTE_WATCHED ||
+        m->n_suspends_owed = m->noted == JOURNAL_NOTE_WATCHED ||
                              (m->noted == JOURNAL_NOTE_ASKED &&
                               m->run_state != SUSPENDD_STATE_SUSPENDED);
         if (!is_standing)
@@ -605,7 +612,8 @@ static void machine_on_done(Machine *m, int result, const char *why) {
         cycle_enter(m->cycle);
         switch (m->step_act) {
         case SUSPENDD_ACT_SUSPEND:
-                m->is_suspend_owed |= result >= 0 && m->run_state != SUSPENDD_STATE_SUSPENDED;
+                if (result >= 0 && m->run_state != SUSPENDD_STATE_SUSPENDED)
+                        m->n_suspends_owed = MIN(m->n_suspends_owed + 1, MACHINE_SUSPENDS_OWED_MAX);
                 machine_on_stop_done(m, result);
                 break;
         case SUSPENDD_ACT_PAUSE:

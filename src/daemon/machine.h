@@ -92,14 +92,14 @@ struct Machine {
         enum suspendd_act step_act;
         uint64_t timer_usec; /* CLOCK_MONOTONIC; 0: none */
         unsigned wake_tries;
-        bool is_retry_due;     /* the timer is for asking again, not for an answer */
-        bool is_stop_astray;   /* a pause was given up, and may be carried out yet */
-        bool is_run_astray;    /* the same of a resume or a wake */
-        bool is_suspended;     /* it suspended itself, and has not run since; maybe paused on top */
-        bool is_suspend_owed;  /* an agent has taken a suspend that we have not seen */
-        bool is_from_before;   /* noted by an earlier life, and not seen since */
-        bool is_time_owed;     /* its clock is to be read once its agent answers */
-        JournalNoteKind noted; /* what the journal says of it */
+        bool is_retry_due;   /* the timer is for asking again, not for an answer */
+        bool is_stop_astray; /* a pause was given up, and may be carried out yet */
+        bool is_run_astray;  /* the same of a resume or a wake */
+        bool is_suspended;   /* it suspended itself, and has not run since; maybe paused on top */
+        bool is_from_before; /* noted by an earlier life, and not seen since */
+        bool is_time_owed;   /* its clock is to be read once its agent answers */
+        unsigned n_suspends_owed;    /* so many has the agent taken that we have not seen */
+        JournalNoteKind noted;       /* what the journal says of it */
         JournalNoteKind note_wanted; /* what it shall say, and will once it can be written */
         MachineStand stand;
         Correction correction;

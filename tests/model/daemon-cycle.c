@@ -90,7 +90,7 @@ static void cycle_plan(ModelVm *vm) {
 }
 
 static JournalNoteKind cycle_intent(const ModelMachine *m) {
-        return m->asked == SUSPENDD_ACT_SUSPEND || m->is_suspend_owed ? JOURNAL_NOTE_ASKED
+        return m->asked == SUSPENDD_ACT_SUSPEND || m->n_suspends_owed ? JOURNAL_NOTE_ASKED
                                                                       : JOURNAL_NOTE_HELD;
 }
 

@@ -145,6 +145,18 @@ int manager_register(Manager *m, const Registration *r, const char **ret_why) {
         return k;
 }
 
+/* After a cycle as well: what suspends late is woken then, and one that does not answer is asked on. */
+static bool manager_holds(const Manager *m, const Plugin *p, const char *address) {
+        LIST_FOREACH(i, &m->cycle->machines) {
+                const Machine *machine = LIST_ENTRY(i, Machine, machines);
+
+                if (machine->plugin == p && str_equal(machine->address, address) &&
+                    machine->state >= MACHINE_SUSPENDING && machine->state <= MACHINE_WAKING)
+                        return true;
+        }
+        return false;
+}
+
 int manager_unregister(Manager *m, const char *plugin, const char *address, const char **ret_why) {
         Plugin *p = manager_find_plugin(m, plugin);
         int r, k;
@@ -156,6 +168,10 @@ int manager_unregister(Manager *m, const char *plugin, const char *address, cons
         if (m->cycle->state != CYCLE_IDLE) {
                 *ret_why = "a cycle is under way";
                 return -EBUSY; /* it may stand because of us */
+        }
+        if (manager_holds(m, p, address)) {
+                *ret_why = "it is being run again";
+                return -EBUSY;
         }
         /* Either may know of it alone: what a plugin refused at the start is stored all the same. */
         r = p->api->unregister_machine(p->instance, address);

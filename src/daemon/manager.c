@@ -53,11 +53,8 @@ static void ops_take_lock(void *userdata) {
         Manager *m = userdata;
         int r;
 
-        /* Machines may take longer to run again than logind waits, and it shall not wait for a lock that ends with us. */
-        if (m->private->is_quitting) {
-                inhibitor_drop(m->delay_lock);
+        if (m->private->is_quitting)
                 return;
-        }
         r = inhibitor_take(m->delay_lock, LOCK_WHY);
         if (r < 0 && r != -EALREADY)
                 (void) log_error_errno(r, "Cannot ask logind for a delay lock");
@@ -403,6 +400,8 @@ static int on_signal(
                 return 0;
 
         m->private->is_quitting = true;
+        /* Machines may take longer to run again than logind waits, and it shall not wait for a lock that ends with us. */
+        inhibitor_drop(m->delay_lock);
         (void) sd_notify(false, "STOPPING=1");
         /* When all ends, the bus may be gone before what is held runs again, which needs no bus. */
         (void) sd_bus_set_exit_on_disconnect(m->bus, false);

@@ -86,6 +86,10 @@ class Suites:
         files = [os.path.join(TESTS, "integration", x + ".py") for x in NEWER]
         self._python(report, unit.PLAIN, files, WAITING_JOBS, {"SUSPENDD_TEST_ROOT": "debian13"})
 
+    def soak(self, report):
+        """Some hosts at random for two minutes ($SUSPENDD_SOAK: seconds)."""
+        self._python(report, unit.PLAIN, [os.path.join(TESTS, "soak", "selftest.py")])
+
     def integration_asan(self, report):
         """The same under sanitizers."""
         self._python(report, unit.ASAN, integration_files(), WAITING_JOBS)
@@ -108,6 +112,7 @@ ALL = [
     ("integration", Suites.integration, "plain", True),
     ("clocks", Suites.clocks, "plain", False),
     ("integration, systemd 257", Suites.integration_newer, "plain", False),
+    ("soak", Suites.soak, "plain", False),
     ("integration, ASan+UBSan", Suites.integration_asan, "asan", False),
 ]
 

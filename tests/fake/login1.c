@@ -439,13 +439,15 @@ static int method_sleep(sd_bus_message *m, void *userdata, sd_bus_error *error) 
         return sd_bus_reply_method_return(m, "u", l->cycle.number);
 }
 
-/* Ends a sleep that was to last for ever. */
+/* the sleep is over now, or called off while locks are waited for; of one that logind forgot the unit ends */
 static int method_wake(sd_bus_message *m, void *userdata, sd_bus_error *error) {
         Login1 *l = userdata;
 
-        if (l->phase != PHASE_ASLEEP)
-                return sd_bus_error_set(error, SD_BUS_ERROR_FAILED, "The host does not sleep");
-        (void) login1_on_wake(NULL, 0, l);
+        (void) error;
+        if (l->phase != PHASE_IDLE)
+                (void) login1_on_wake(NULL, 0, l);
+        else
+                (void) unit_set_state(l->bus, l->unit, "inactive");
         return sd_bus_reply_method_return(m, NULL);
 }
 

@@ -5,6 +5,7 @@ import json
 import os
 import select
 import shutil
+import socket
 import subprocess
 import tempfile
 import time
@@ -56,14 +57,24 @@ class Bus:
         os.chmod(self.folder, 0o755)
         self.path = os.path.join(self.folder, "bus")
         self.started = os.path.join(self.folder, "started")
-        config = os.path.join(self.folder, "bus.conf")
-        with open(config, "w") as f:
+        self._config = os.path.join(self.folder, "bus.conf")
+        with open(self._config, "w") as f:
             f.write(BUS % (self.path, self.folder, SOURCE))
         with open(os.path.join(self.folder, "org.suspendd1.service"), "w") as f:
             f.write("[D-BUS Service]\nName=org.suspendd1\nExec=/usr/bin/touch %s\n" % self.started)
-        self.process = subprocess.Popen(["dbus-daemon", "--nofork", "--config-file=" + config],
+        self.start()
+
+    def start(self):
+        """Starts the bus, also in the place of one that was killed."""
+        if os.path.exists(self.path):
+            os.unlink(self.path)
+        self.process = subprocess.Popen(["dbus-daemon", "--nofork", "--config-file=" + self._config],
                                         stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-        wait_for(lambda: os.path.exists(self.path), "the bus")
+        wait_for(self._listens, "the bus")
+
+    def _listens(self):
+        with socket.socket(socket.AF_UNIX) as s:
+            return s.connect_ex(self.path) == 0
 
     def environment(self, **more):
         """For whoever shall use this bus."""

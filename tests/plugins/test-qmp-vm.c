@@ -231,6 +231,27 @@ START_TEST(test_pause_is_seen_by_the_event_before_the_answer) {
 }
 END_TEST
 
+static unsigned n_others;
+
+static void count_others(FakeHost *f, struct suspendd_machine *m) {
+        (void) f;
+        n_others += m->state == SUSPENDD_STATE_OTHER;
+}
+
+/* The stop is sent while it is asked why the machine has stopped: the answer is of the time before. */
+START_TEST(test_pause_by_another_hand_just_before_ours_is_not_ours) {
+        struct suspendd_machine *m = machine_in("running");
+
+        fake.on_state = count_others;
+        say_event("STOP");
+        fake_host_spend(&fake, 20 * USEC_PER_MSEC);
+        begin(suspendd_plugin.pause, m);
+        answer_status("paused");
+        FAKE_HOST_WAIT(&fake, m->state == SUSPENDD_STATE_PAUSED);
+        ck_assert_uint_eq(n_others, 1);
+}
+END_TEST
+
 /* The stop that was given up is carried out first: its event says nothing of the second one. */
 START_TEST(test_pause_is_answered_by_its_own_reply) {
         struct suspendd_machine *m = machine_in("running");
@@ -583,6 +604,7 @@ static void add_tests(TCase *c) {
         tcase_add_test(c, test_machine_that_is_known_already_is_left_alone);
         tcase_add_test(c, test_pause_is_seen_by_the_event_before_the_answer);
         tcase_add_test(c, test_pause_is_answered_by_its_own_reply);
+        tcase_add_test(c, test_pause_by_another_hand_just_before_ours_is_not_ours);
         tcase_add_test(c, test_stop_of_a_guest_that_is_told_is_known_from_its_beginning);
         tcase_add_test(c, test_stop_of_a_guest_that_is_not_told_is_not_asked_for);
         tcase_add_test(c, test_answer_without_the_event_is_no_pause);

@@ -44,6 +44,7 @@ struct Vm {
 
         RunState run;
         bool word_asked, word_again, devices_asked, devices_again;
+        bool word_is_early; /* the word under way was asked for when no stop of ours was on its way */
         int64_t stamp_boottime_ns;
 
         VmStep pause, resume, wake;

@@ -228,6 +228,14 @@ static void vm_on_word(
         run_state_on_word(&vm->run, word);
         vm->known = true;
         if (vm->machine && !vm->trouble) {
+                /* Its user's pause, not what the stop will have done that was sent since. */
+                if (vm->word_is_early && vm->run.stop_sent &&
+                    vm->run.state == SUSPENDD_STATE_PAUSED)
+                        vm->host->machine_state(
+                                        vm->machine,
+                                        SUSPENDD_STATE_OTHER,
+                                        "paused by another hand",
+                                        vm->stamp_boottime_ns);
                 vm_tell_state(vm, vm->stamp_boottime_ns);
                 return;
         }
@@ -250,6 +258,7 @@ void vm_ask_word(Vm *vm, int64_t stamp_boottime_ns) {
                 vm->word_again = true;
                 return;
         }
+        vm->word_is_early = !vm->run.stop_sent;
         r = monitor_send(vm->monitor, &question);
         vm->word_asked = r >= 0;
         /* Without the answer what is known of it would be wrong for good. */

@@ -289,6 +289,20 @@ static int64_t say_stop(void) {
         return boottime_ns;
 }
 
+/* It may be the half of a cont that came to a machine which ran already: then our own stop is yet to come. */
+START_TEST(test_stop_that_is_older_than_ours_is_asked_about) {
+        struct suspendd_machine *m = machine_in("running");
+
+        (void) say_stop();
+        begin(suspendd_plugin.pause, m);
+        (void) fake_peer_await(&monitor, "\"query-status\"");
+        ck_assert_int_eq(m->state, SUSPENDD_STATE_RUNNING);
+        say_event("RESUME");
+        (void) say_stop();
+        FAKE_HOST_WAIT(&fake, m->state == SUSPENDD_STATE_PAUSED);
+}
+END_TEST
+
 /* One pause of a machine whose guest is told; Returns: how much before QEMU's word it stood. */
 static int64_t pause_told(struct suspendd_machine *m, uint64_t stop_takes_usec) {
         int64_t said_boottime_ns;
@@ -604,6 +618,7 @@ static void add_tests(TCase *c) {
         tcase_add_test(c, test_machine_that_is_known_already_is_left_alone);
         tcase_add_test(c, test_pause_is_seen_by_the_event_before_the_answer);
         tcase_add_test(c, test_pause_is_answered_by_its_own_reply);
+        tcase_add_test(c, test_stop_that_is_older_than_ours_is_asked_about);
         tcase_add_test(c, test_pause_by_another_hand_just_before_ours_is_not_ours);
         tcase_add_test(c, test_stop_of_a_guest_that_is_told_is_known_from_its_beginning);
         tcase_add_test(c, test_stop_of_a_guest_that_is_not_told_is_not_asked_for);

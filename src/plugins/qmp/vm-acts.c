@@ -75,8 +75,11 @@ int vm_pause(void *userdata, uint64_t step) {
         if (!vm->pause.pending && vm->machine && vm->host->is_told(vm->machine))
                 (void) vm_send(vm, "query-name", vm_on_stop_begins, step);
         r = vm_begin_step(vm, &vm->pause, "stop", vm_on_stopped, step);
-        if (r >= 0)
-                vm->run.stop_sent = true;
+        if (r < 0)
+                return r;
+        if (!vm->run.stop_sent)
+                vm->stop_sent_boottime_ns = clock_now_ns(CLOCK_BOOTTIME);
+        vm->run.stop_sent = true;
         return r;
 }
 

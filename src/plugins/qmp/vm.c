@@ -305,10 +305,18 @@ static int64_t vm_stamp(const Vm *vm, const JsonView *event) {
         return MIN(stamp, MAX(vm->stop_began_boottime_ns, stamp - STOP_LASTS_NS));
 }
 
+/* By its stamp it was before ours: another hand's, or the half of a cont of a machine that ran already. */
+static bool vm_is_older_stop(const Vm *vm, const char *name, const JsonView *event) {
+        return vm->run.stop_sent && str_equal(name, "STOP") &&
+               run_state_stamp(event) < vm->stop_sent_boottime_ns;
+}
+
 static void vm_on_event(void *userdata, const char *name, const JsonView *event) {
         _cleanup_(vm_unrefp) Vm *vm = vm_ref(userdata);
-        RunVerdict verdict = run_state_on_event(&vm->run, name, event);
+        RunVerdict verdict;
 
+        vm->run.cause |= vm_is_older_stop(vm, name, event);
+        verdict = run_state_on_event(&vm->run, name, event);
         if (verdict == RUN_TELL)
                 vm_tell_state(vm, vm_stamp(vm, event));
         else if (verdict == RUN_ASK)

@@ -303,6 +303,21 @@ START_TEST(test_stop_that_is_older_than_ours_is_asked_about) {
 }
 END_TEST
 
+/* QEMU tells of no second stop: that one was its user's. */
+START_TEST(test_stop_that_is_older_and_the_only_one_is_not_ours) {
+        struct suspendd_machine *m = machine_in("running");
+
+        n_others = 0;
+        fake.on_state = count_others;
+        (void) say_stop();
+        begin(suspendd_plugin.pause, m);
+        fake_peer_answer(&monitor, "stop", "{}");
+        answer_status("paused");
+        FAKE_HOST_WAIT(&fake, m->state == SUSPENDD_STATE_PAUSED);
+        ck_assert_uint_eq(n_others, 1);
+}
+END_TEST
+
 /* One pause of a machine whose guest is told; Returns: how much before QEMU's word it stood. */
 static int64_t pause_told(struct suspendd_machine *m, uint64_t stop_takes_usec) {
         int64_t said_boottime_ns;
@@ -619,6 +634,7 @@ static void add_tests(TCase *c) {
         tcase_add_test(c, test_pause_is_seen_by_the_event_before_the_answer);
         tcase_add_test(c, test_pause_is_answered_by_its_own_reply);
         tcase_add_test(c, test_stop_that_is_older_than_ours_is_asked_about);
+        tcase_add_test(c, test_stop_that_is_older_and_the_only_one_is_not_ours);
         tcase_add_test(c, test_pause_by_another_hand_just_before_ours_is_not_ours);
         tcase_add_test(c, test_stop_of_a_guest_that_is_told_is_known_from_its_beginning);
         tcase_add_test(c, test_stop_of_a_guest_that_is_not_told_is_not_asked_for);

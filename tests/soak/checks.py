@@ -93,7 +93,7 @@ class Checks:
         listed = self.house.listed()
         for machine in self.house.machines.values():
             _, seen, _ = listed.get(machine.name, (None, "not listed", None))
-            if machine.is_good and seen != machine.expected:
+            if machine.is_good and not machine.has_lost() and seen != machine.expected:
                 return "%s is listed as %s" % (machine.describe(), machine.expected), seen
         if any(not self.house.machines.get(name) for name in listed):
             return "only %s are listed" % sorted(self.house.machines), sorted(listed)

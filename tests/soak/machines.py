@@ -74,7 +74,7 @@ class Fake(Machine):
         super().__init__(name, os.path.join(folder, name + ".qmp"))
         self.monitor, self.agent = monitor, agent
         self.is_good = monitor in GOOD_MONITORS
-        self.is_true = self.is_good and agent in TRUE_AGENTS
+        self.is_true = self.is_good and monitor not in LOSERS and agent in TRUE_AGENTS
         self.patience = SLOW_PATIENCE if monitor in SLOW_MONITORS else PATIENCE
         self._log = os.path.join(own, name + ".log")
         self._at, self._rest, self._status, self._touches = 0, b"", "running", []

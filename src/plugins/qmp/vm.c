@@ -229,8 +229,8 @@ static void vm_on_word(
         vm->known = true;
         if (vm->machine && !vm->trouble) {
                 /* Its user's pause, not what the stop will have done that was sent since. */
-                if (vm->word_is_early && vm->run.stop_sent &&
-                    vm->run.state == SUSPENDD_STATE_PAUSED)
+                if (vm->run.state == SUSPENDD_STATE_PAUSED &&
+                    (vm->was_stopped_before || (vm->word_is_early && vm->run.stop_sent)))
                         vm->host->machine_state(
                                         vm->machine,
                                         SUSPENDD_STATE_OTHER,
@@ -315,7 +315,9 @@ static void vm_on_event(void *userdata, const char *name, const JsonView *event)
         _cleanup_(vm_unrefp) Vm *vm = vm_ref(userdata);
         RunVerdict verdict;
 
-        vm->run.cause |= vm_is_older_stop(vm, name, event);
+        if (str_equal(name, "STOP") || str_equal(name, "RESUME"))
+                vm->was_stopped_before = vm_is_older_stop(vm, name, event);
+        vm->run.cause |= vm->was_stopped_before;
         verdict = run_state_on_event(&vm->run, name, event);
         if (verdict == RUN_TELL)
                 vm_tell_state(vm, vm_stamp(vm, event));

@@ -472,6 +472,18 @@ static MachineEvent machine_event_of(const Machine *m) {
         }
 }
 
+/*
+ * What an earlier life's agent may have taken. One that suspended, and is noted as asked still, may have been
+ * asked twice: what it stands for now is counted off.
+ */
+static unsigned machine_adopted_owed(const Machine *m) {
+        if (m->noted == JOURNAL_NOTE_WATCHED)
+                return 1;
+        if (m->noted != JOURNAL_NOTE_ASKED)
+                return 0;
+        return m->run_state == SUSPENDD_STATE_SUSPENDED ? 2 : 1;
+}
+
 /* What an earlier life of the daemon has noted, met with what the machine is seen to be. */
 static bool machine_adopt(Machine *m) {
         CycleState cycle = m->cycle->state;
@@ -485,9 +497,7 @@ static bool machine_adopt(Machine *m) {
         if (!m->is_from_before || m->state != MACHINE_IDLE)
                 return false;
         m->is_from_before = false;
-        m->n_suspends_owed = m->noted == JOURNAL_NOTE_WATCHED ||
-                             (m->noted == JOURNAL_NOTE_ASKED &&
-                              m->run_state != SUSPENDD_STATE_SUSPENDED);
+        m->n_suspends_owed = machine_adopted_owed(m);
         if (!is_standing)
                 machine_drift_forget(m);
         if (is_running && cycle == CYCLE_PREPARING)

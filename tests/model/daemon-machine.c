@@ -214,12 +214,13 @@ static bool machine_is_held(const Play *p, const ModelMachine *m) {
 }
 
 static void machine_adopt_owed(const Play *p, ModelMachine *m) {
-        bool is_asked = m->noted == JOURNAL_NOTE_ASKED &&
-                        m->run_state != SUSPENDD_STATE_SUSPENDED &&
-                        p->mistake != MISTAKE_ASKED_FORGOTTEN;
+        bool is_asked = m->noted == JOURNAL_NOTE_ASKED && p->mistake != MISTAKE_ASKED_FORGOTTEN;
 
         m->is_from_before = false;
         m->n_suspends_owed = m->noted == JOURNAL_NOTE_WATCHED || is_asked;
+        /* It may have been asked twice; what it stands for is counted off. */
+        if (is_asked && m->run_state == SUSPENDD_STATE_SUSPENDED)
+                m->n_suspends_owed++;
 }
 
 static bool machine_adopt(Play *p, unsigned i) {

@@ -140,6 +140,18 @@ class Doors(SuspenddCase):
         self.assertNotEqual(self.host.systemctl("reload", UNIT, check=False).returncode, 0)
         self.wait_log("%s is not read: it is not root's" % path)
 
+    def test_state_that_others_may_write_is_not_used(self):
+        for variable, other in (("RUNTIME_DIRECTORY", "STATE_DIRECTORY"), ("STATE_DIRECTORY", "RUNTIME_DIRECTORY")):
+            for folder in ("/run/open", "/run/shut"):
+                os.makedirs(self.host.path(folder), exist_ok=True)
+                self.addCleanup(shutil.rmtree, self.host.path(folder), True)
+            os.chmod(self.host.path("/run/open"), 0o777)
+            told = self.host.run("env", variable + "=/run/open", other + "=/run/shut", "/usr/lib/suspendd/suspendd",
+                                 check=False, timeout=10)
+            with self.subTest(variable=variable):
+                self.assertEqual(told.returncode, 1)
+                self.assertIn("/run/open is not used: others may write to it", told.stderr)
+
     def strings(self, value):
         """All the texts in what busctl told."""
         if isinstance(value, (list, tuple)):

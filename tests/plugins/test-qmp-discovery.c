@@ -359,6 +359,12 @@ static void give(const char *name, uid_t user) {
         ck_assert_int_eq(lchown(in_directory(name), user, user), 0);
 }
 
+/* One at which nobody listens. */
+static void make_socket(const char *name, uid_t owner) {
+        ck_assert_int_eq(mknod(in_directory(name), S_IFSOCK | 0600, 0), 0);
+        give(name, owner);
+}
+
 /* As appear(), but @listener listens. */
 static void appear_of(int i, const char *name, uid_t listener) {
         ck_assert_int_eq(chmod(directory, 0777), 0);
@@ -479,10 +485,17 @@ START_TEST(test_user_with_too_many_names_is_nobody_elses_trouble) {
         make_directory("zoe");
         for (int i = 0; i < 600; i++) {
                 (void) snprintf(name, sizeof(name), "joe/%d.qmp", i);
-                ck_assert_int_eq(mknod(in_directory(name), S_IFSOCK | 0600, 0), 0);
-                give(name, JOE);
+                make_socket(name, JOE);
         }
         give("joe", JOE);
+        /* in whatever order they are come to, some come after him */
+        for (int i = 0; i < 20; i++) {
+                (void) snprintf(name, sizeof(name), "%d", i);
+                make_directory(name);
+                give(name, EVE);
+                (void) strcat(name, "/x.qmp");
+                make_socket(name, EVE);
+        }
         appear(0, "eve/a.qmp");
         give("eve", EVE);
         appear(1, "zoe/b.qmp");

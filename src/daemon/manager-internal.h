@@ -16,6 +16,7 @@ struct ManagerPrivate {
         sd_event_source *timer; /* the engine's one deadline */
         sd_event_source *quit_timer;
         sd_event_source *chores;       /* what can wait until nobody waits for us */
+        sd_event_source *before_wait;  /* looks whether the bus is still there */
         sd_event_source *chores_timer; /* to do them again, after READY=1 did not leave */
         ModeStore *mode_store;
         FdStore *fd_store;

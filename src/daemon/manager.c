@@ -3,6 +3,8 @@
 #include "daemon/manager.h"
 #include <errno.h>
 #include <signal.h>
+#include <sys/epoll.h>
+#include <sys/eventfd.h>
 #include <sys/stat.h>
 #include <systemd/sd-daemon.h>
 #include "common/passing-error.h"
@@ -464,6 +466,55 @@ static void manager_update_block(Manager *m) {
         bus_api_manager_changed(m->bus_api, "Blocking");
 }
 
+static int manager_add_source(sd_event_source *s, int64_t priority, const char *description) {
+        (void) sd_event_source_set_description(s, description);
+        return sd_event_source_set_priority(s, priority);
+}
+
+/* When all ends, what is held is run again without a bus. */
+static bool manager_has_lost_bus(const Manager *m) {
+        return !m->private->is_quitting && ((m->bus && sd_bus_is_open(m->bus) == 0) ||
+                                            (m->api_bus && sd_bus_is_open(m->api_bus) == 0));
+}
+
+/*
+ * sd-bus closes a connection for which it cannot have the loop wait, and then nothing wakes the loop to
+ * notice. So it is asked before each wait, behind the connections.
+ */
+static int on_before_wait(sd_event_source *s _unused_, void *userdata) {
+        Manager *m = userdata;
+
+        if (manager_has_lost_bus(m))
+                manager_chores(m);
+        return 0;
+}
+
+static int on_never(
+                sd_event_source *s _unused_,
+                int fd _unused_,
+                uint32_t events _unused_,
+                void *userdata _unused_) {
+        return 0;
+}
+
+static int manager_ask_before_wait(Manager *m) {
+        sd_event_source **s = &m->private->before_wait;
+        int fd, r;
+
+        /* sd-event asks only who waits for something himself. */
+        fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+        if (fd < 0)
+                return -errno;
+        r = sd_event_add_io(m->event, s, fd, EPOLLIN, on_never, m);
+        if (r < 0) {
+                (void) close(fd);
+                return r;
+        }
+        (void) sd_event_source_set_io_fd_own(*s, true);
+        r = sd_event_source_set_prepare(*s, on_before_wait);
+        return r < 0 ? r : manager_add_source(*s, PRIORITY_CHORES, "before-wait");
+}
+
 static int on_chores_timer(sd_event_source *s _unused_, uint64_t usec _unused_, void *userdata) {
         manager_chores(userdata);
         return 0;
@@ -497,6 +548,10 @@ static int on_chores(sd_event_source *s _unused_, void *userdata) {
         char status[256];
         int r;
 
+        if (manager_has_lost_bus(m)) {
+                log_error("A connection to the system bus is lost");
+                return sd_event_exit(m->event, EXIT_FAILURE);
+        }
         manager_try_quit(m);
         if (cycle_is_urgent(m->cycle))
                 return 0;
@@ -514,12 +569,6 @@ static int on_chores(sd_event_source *s _unused_, void *userdata) {
                         return 0;
                 if (!p->is_lock_answered || !p->is_named)
                         return 0;
-                /* sd-bus goes on without, where it lacked something as it connected; but a lock is a descriptor. */
-                r = sd_bus_can_send(m->bus, SD_BUS_TYPE_UNIX_FD);
-                if (r <= 0) {
-                        log_error("The system bus passes no descriptors");
-                        return sd_event_exit(m->event, EXIT_FAILURE);
-                }
                 r = sd_notify(false, "READY=1");
                 if (r < 0)
                         return manager_chores_later(m, r);
@@ -532,11 +581,6 @@ static int on_chores(sd_event_source *s _unused_, void *userdata) {
 }
 
 /* starting */
-
-static int manager_add_source(sd_event_source *s, int64_t priority, const char *description) {
-        (void) sd_event_source_set_description(s, description);
-        return sd_event_source_set_priority(s, priority);
-}
 
 static int manager_start_loop(Manager *m) {
         static const int signals[] = { SIGTERM, SIGINT, SIGHUP };
@@ -566,7 +610,8 @@ static int manager_start_loop(Manager *m) {
         r = sd_event_add_defer(m->event, &p->chores, on_chores, m);
         if (r < 0)
                 return r;
-        return manager_add_source(p->chores, PRIORITY_CHORES, "chores");
+        r = manager_add_source(p->chores, PRIORITY_CHORES, "chores");
+        return r < 0 ? r : manager_ask_before_wait(m);
 }
 
 /* Whoever else could write there could tell us what to do. */
@@ -671,6 +716,14 @@ static int on_name(sd_bus_message *reply, void *userdata, sd_bus_error *error _u
                 r = -EEXIST;
         if (r < 0) {
                 (void) log_error_errno(r, "Cannot own %s", BUS_NAME);
+                return sd_event_exit(m->event, EXIT_FAILURE);
+        }
+        /*
+         * sd-bus goes on without, where it lacked something as it connected; but a lock is a descriptor, and the
+         * answer with it would never come.
+         */
+        if (sd_bus_can_send(m->bus, SD_BUS_TYPE_UNIX_FD) <= 0) {
+                log_error("The system bus passes no descriptors");
                 return sd_event_exit(m->event, EXIT_FAILURE);
         }
         m->private->is_named = true;
@@ -894,6 +947,7 @@ Manager *manager_free(Manager *m) {
         if (m->private) {
                 sd_event_source_disable_unref(m->private->chores);
                 sd_event_source_disable_unref(m->private->chores_timer);
+                sd_event_source_disable_unref(m->private->before_wait);
                 sd_event_source_disable_unref(m->private->quit_timer);
                 sd_event_source_disable_unref(m->private->timer);
                 for (size_t i = 0; i < ARRAY_LEN(m->private->signals); i++)

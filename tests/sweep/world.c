@@ -16,7 +16,9 @@
 
 #define LOGIN1 "org.freedesktop.login1", "/org/freedesktop/login1", "org.freedesktop.login1.Manager"
 #define CONTROL "org.suspendd.FakeLogin1", "/org/suspendd/FakeLogin1", "org.suspendd.FakeLogin1"
-#define MANAGER "org.suspendd1", "/org/suspendd1", "org.suspendd1.Manager"
+#define MANAGER "org.suspendd1.Manager"
+#define PROPERTIES "org.freedesktop.DBus.Properties"
+#define ASK_LIMIT_USEC (2 * USEC_PER_SEC)
 #define CALL_LIMIT_USEC (10 * USEC_PER_SEC)
 #define SETTLE_LIMIT_USEC (8 * USEC_PER_SEC)
 /* Long enough that a busy machine does not make us late, for what is late costs as much. */
@@ -341,13 +343,35 @@ static bool world_knows(World *w, const char *name, const char *run_state) {
         return false;
 }
 
+/*
+ * Calls the daemon, which may have ended: the bus shall not wait for another to be started.
+ * With a @property that is asked for.
+ */
+static int world_ask(
+                World *w,
+                const char *interface,
+                const char *member,
+                const char *property,
+                sd_bus_message **ret) {
+        _cleanup_(sd_bus_message_unrefp) sd_bus_message *m = NULL;
+        int r;
+
+        r = sd_bus_message_new_method_call(
+                        w->bus, &m, "org.suspendd1", "/org/suspendd1", interface, member);
+        if (r >= 0)
+                r = sd_bus_message_set_auto_start(m, false);
+        if (r >= 0 && property)
+                r = sd_bus_message_append(m, "ss", MANAGER, property);
+        return r < 0 ? r : sd_bus_call(w->bus, m, ASK_LIMIT_USEC, NULL, ret);
+}
+
 static const char *world_list_unkept(World *w) {
         _cleanup_(sd_bus_message_unrefp) sd_bus_message *reply = NULL;
         const char *name, *run_state;
         size_t n = 0;
         int r;
 
-        r = sd_bus_call_method(w->bus, MANAGER, "ListMachines", NULL, &reply, NULL);
+        r = world_ask(w, MANAGER, "ListMachines", NULL, &reply);
         if (r < 0 || sd_bus_message_enter_container(reply, 'a', "(sosssssssss)") < 0)
                 return "the daemon does not list its machines";
         while (sd_bus_message_enter_container(reply, 'r', "sosssssssss") > 0) {
@@ -366,18 +390,18 @@ static const char *world_list_unkept(World *w) {
 }
 
 static const char *world_daemon_unkept(World *w) {
-        _cleanup_free_ char *state = NULL;
-        const char *why = world_unkept(w);
+        _cleanup_(sd_bus_message_unrefp) sd_bus_message *state = NULL, *lock = NULL;
+        const char *word, *why = world_unkept(w);
         int is_held = false;
 
         if (why)
                 return why;
-        if (sd_bus_get_property_string(w->bus, MANAGER, "State", NULL, &state) < 0 ||
-            !str_equal(state, "idle"))
-                return "the daemon is not at rest";
-        if (sd_bus_get_property_trivial(w->bus, MANAGER, "LockHeld", NULL, 'b', &is_held) < 0 ||
-            !is_held)
-                return "the daemon does not know that it has the lock";
+        if (world_ask(w, PROPERTIES, "Get", "State", &state) < 0 ||
+            sd_bus_message_read(state, "v", "s", &word) < 0 || !str_equal(word, "idle"))
+                return "the daemon does not say that it is idle";
+        if (world_ask(w, PROPERTIES, "Get", "LockHeld", &lock) < 0 ||
+            sd_bus_message_read(lock, "v", "b", &is_held) < 0 || !is_held)
+                return "the daemon does not say that it has the lock";
         return world_list_unkept(w);
 }
 

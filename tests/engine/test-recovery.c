@@ -175,8 +175,9 @@ START_TEST(test_second_suspend_of_an_earlier_life_is_undone) {
         ck_assert(fake_vm_strike(a));
         restart(RESTART_AWAKE, 0);
         a->strike_usec = strike_usec;
-        finish("after the sleep", 0);
+        rig_settle(&r);
         ck_assert_int_eq(fake_vm_state(a), SUSPENDD_STATE_RUNNING);
+        finish("after the sleep", 0);
 }
 END_TEST
 

@@ -29,7 +29,7 @@ class Units(unittest.TestCase):
         return [x for x in text.splitlines() if re.match(r"\w+=", x)]
 
     def test_rescue_has_the_sandbox_of_the_daemon(self):
-        begin = "CapabilityBoundingSet="
+        begin = "\nCapabilityBoundingSet="
         ours = self.sandbox("suspendd.service.in", begin)
         self.assertGreater(len(ours), 20)
         self.assertEqual(self.sandbox("suspendd-rescue.service.in", begin), ours)

@@ -22,7 +22,7 @@ struct ManagerPrivate {
         FdStore *fd_store;
         char *blocked_why; /* what the block lock says; NULL: it is not asked for */
         bool is_ready, is_quitting, is_reload_due;
-        bool is_keep_due; /* the configuration has changed since it was kept for a rescue */
+        Config *recovery; /* while machines of an earlier life are noted: with that by which they were found */
         bool is_lock_answered;
         bool is_named;       /* on the bus */
         bool is_delay_known; /* logind has said how long it waits */
@@ -47,7 +47,7 @@ int manager_apply_config(Manager *m);
 
 /*
  * Keeps the configuration by which machines are held from now on, for a rescue to find them by. While
- * machines of an earlier life are noted, the one by which those were found stays: it is due then.
+ * machines of an earlier life are noted, the one by which those were found stays, and counts as well.
  */
 void manager_keep_config(Manager *m);
 
@@ -55,3 +55,4 @@ void manager_keep_config(Manager *m);
 void manager_log_milestone(const Manager *m, CycleMilestone milestone);
 
 int manager_load_plugin_settings(Manager *m, Plugin *p);
+Plugin *manager_find_plugin(Manager *m, const char *name);

@@ -11,7 +11,7 @@
 
 #define REHEARSAL_MAX_USEC (3600 * USEC_PER_SEC)
 
-static Plugin *manager_find_plugin(Manager *m, const char *name) {
+Plugin *manager_find_plugin(Manager *m, const char *name) {
         LIST_FOREACH(i, &m->plugins) {
                 Plugin *p = LIST_ENTRY(i, Plugin, plugins);
 
@@ -205,10 +205,21 @@ int manager_notify(
         return r;
 }
 
-int manager_load_plugin_settings(Manager *m, Plugin *p) {
-        const struct suspendd_setting *settings;
-        size_t n = config_plugin_settings(m->config, p->api->name, &settings);
+static bool config_has_plugin(const Config *c, const char *name) {
+        for (char **p = c->plugins; p && *p; p++)
+                if (str_equal(*p, name))
+                        return true;
+        return false;
+}
 
+int manager_load_plugin_settings(Manager *m, Plugin *p) {
+        const Config *c = m->private->recovery ?: m->config;
+        const struct suspendd_setting *settings;
+        size_t n = config_plugin_settings(c, p->api->name, &settings);
+
+        /* One that was loaded for the sake of what was held knows what it needs; nothing else is its to find. */
+        if (!m->private->recovery && !config_has_plugin(m->config, p->api->name))
+                return 0;
         return p->api->load ? p->api->load(p->instance, settings, n) : 0;
 }
 

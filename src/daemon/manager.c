@@ -541,6 +541,35 @@ static int manager_chores_later(Manager *m, int error) {
         return 0;
 }
 
+void manager_keep_config(Manager *m) {
+        struct ManagerPrivate *p = m->private;
+        _cleanup_free_ char *path = NULL;
+        const JournalNote *notes;
+        int r;
+
+        p->recovery = config_free(p->recovery);
+        if (asprintf(&path, "%s/" RESCUE_CONFIG, m->options.runtime_dir) < 0) {
+                path = NULL;
+                r = -ENOMEM;
+        } else if (journal_notes(m->journal, &notes) > 0)
+                r = config_load_with_kept(m->options.config_file, path, &p->recovery);
+        else
+                r = config_keep(m->config, path);
+        if (r < 0)
+                (void) log_warning_errno(r, "Cannot keep the configuration for a rescue");
+}
+
+/* Once nothing is noted any more, today's configuration counts alone. */
+static void manager_end_recovery(Manager *m) {
+        const JournalNote *notes;
+
+        if (!m->private->recovery || m->cycle->state != CYCLE_IDLE ||
+            journal_notes(m->journal, &notes) > 0)
+                return;
+        manager_keep_config(m);
+        (void) manager_apply_config(m);
+}
+
 static int on_chores(sd_event_source *s _unused_, void *userdata) {
         Manager *m = userdata;
         struct ManagerPrivate *p = m->private;
@@ -560,8 +589,7 @@ static int on_chores(sd_event_source *s _unused_, void *userdata) {
                 cycle_forget_ended(m->cycle);
         if (p->is_reload_due && m->cycle->state == CYCLE_IDLE && manager_reload(m, &why) < 0)
                 log_error("Not reloaded: %s", why);
-        if (p->is_keep_due)
-                manager_keep_config(m);
+        manager_end_recovery(m);
 
         if (!p->is_ready) {
                 LIST_FOREACH(i, &m->plugins)
@@ -632,23 +660,6 @@ static int make_directory(const char *path) {
         return r < 0 ? log_error_errno(r, "Cannot use %s", path) : 0;
 }
 
-void manager_keep_config(Manager *m) {
-        _cleanup_free_ char *path = NULL;
-        const JournalNote *notes;
-        int r;
-
-        m->private->is_keep_due = journal_notes(m->journal, &notes) > 0;
-        if (m->private->is_keep_due)
-                return;
-        if (asprintf(&path, "%s/" RESCUE_CONFIG, m->options.runtime_dir) < 0) {
-                path = NULL;
-                r = -ENOMEM;
-        } else
-                r = config_keep(m->config, path);
-        if (r < 0)
-                log_warning_errno(r, "Cannot keep the configuration for a rescue");
-}
-
 static int manager_open_files(Manager *m) {
         _cleanup_free_ char *journal = NULL, *state = NULL, *history = NULL;
         const ManagerOptions *o = &m->options;
@@ -665,6 +676,8 @@ static int manager_open_files(Manager *m) {
                 return r;
 
         r = journal_open(journal, &m->journal);
+        if (r == -EBUSY)
+                r = rescue_end(o->runtime_dir, journal, &m->journal);
         if (r == -EBUSY)
                 return log_error_errno(r, "Another suspendd is at work (%s)", journal);
         if (r < 0)
@@ -845,22 +858,47 @@ static void manager_restore_fds(Manager *m) {
 }
 
 /* One that is broken is done without. One that we lacked something for is the next start's. */
-static int manager_load_plugins(Manager *m) {
+static int manager_load_plugin(Manager *m, const char *name) {
         struct suspendd_host host = cycle_host();
         Plugin *p;
         int r;
 
         host.event = m->event;
-        for (char **name = m->config->plugins; name && *name; name++) {
-                r = plugin_load(m->options.plugin_dir, *name, &host, m->cycle, &p);
-                if (error_is_passing(r))
-                        return r;
-                if (r < 0)
-                        continue;
-                list_append(&m->plugins, &p->plugins);
-                m->cycle->has_drift |= p->api->drift != NULL;
-                plugin_register_again(p, m->runtime_state);
+        r = plugin_load(m->options.plugin_dir, name, &host, m->cycle, &p);
+        if (r < 0)
+                return error_is_passing(r) ? r : 0;
+        list_append(&m->plugins, &p->plugins);
+        m->cycle->has_drift |= p->api->drift != NULL;
+        plugin_register_again(p, m->runtime_state);
+        return 0;
+}
+
+/* Whatever is configured: what an earlier life has stopped is run again. */
+static int manager_load_noted_plugins(Manager *m) {
+        char **names;
+        int r;
+
+        r = plugins_of_journal(m->journal, &names);
+        if (r < 0)
+                return r;
+        for (char **name = names; *name; name++) {
+                if (r >= 0 && !manager_find_plugin(m, *name))
+                        r = manager_load_plugin(m, *name);
+                free(*name);
         }
+        free(names);
+        return r;
+}
+
+static int manager_load_plugins(Manager *m) {
+        int r = 0;
+
+        for (char **name = m->config->plugins; name && *name && r >= 0; name++)
+                r = manager_load_plugin(m, *name);
+        if (r >= 0)
+                r = manager_load_noted_plugins(m);
+        if (r < 0)
+                return r;
         manager_restore_fds(m);
         r = manager_apply_config(m);
         ops_on_enumerated(m);
@@ -953,6 +991,7 @@ Manager *manager_free(Manager *m) {
                 for (size_t i = 0; i < ARRAY_LEN(m->private->signals); i++)
                         sd_event_source_disable_unref(m->private->signals[i]);
                 free(m->private->blocked_why);
+                config_free(m->private->recovery);
                 fd_store_free(m->private->fd_store);
         }
         history_free(m->history);

@@ -175,6 +175,33 @@ int plugin_of_key(const char *key, char **ret) {
         return *ret ? 0 : -ENOMEM;
 }
 
+static bool has_name(char *const *names, const char *name) {
+        for (; *names; names++)
+                if (str_equal(*names, name))
+                        return true;
+        return false;
+}
+
+int plugins_of_journal(const Journal *j, char ***ret) {
+        const JournalNote *notes;
+        size_t n_notes = journal_notes(j, &notes), n = 0;
+        char **names, *name;
+
+        names = calloc(n_notes + 1, sizeof(*names));
+        if (!names)
+                return -ENOMEM;
+        for (size_t i = 0; i < n_notes; i++) {
+                if (plugin_of_key(notes[i].key, &name) < 0)
+                        continue;
+                if (has_name(names, name))
+                        free(name);
+                else
+                        names[n++] = name;
+        }
+        *ret = names;
+        return 0;
+}
+
 bool plugin_has_ended(const Plugin *p, const char *key) {
         const char *run = strrchr(key, '@');
         _cleanup_free_ char *name = NULL;

@@ -11,6 +11,7 @@
 
 #include "common/list.h"
 #include "common/macro.h"
+#include "daemon/journal.h"
 #include "daemon/runtime-state.h"
 #include "plugins/plugin-api.h"
 
@@ -66,6 +67,9 @@ void plugin_register_again(Plugin *p, const RuntimeState *state);
 
 /* The name of the plugin whose machine that is, to be freed by the caller. Returns: 0; -EINVAL; -ENOMEM. */
 int plugin_of_key(const char *key, char **ret);
+
+/* The names of all that have machines in the journal, each once, NULL-terminated; all the caller's. Returns: 0; -ENOMEM. */
+int plugins_of_journal(const Journal *j, char ***ret);
 
 /* Whether the machine is this plugin's, and that start of its VMM has ended for certain. */
 bool plugin_has_ended(const Plugin *p, const char *key);

@@ -1,7 +1,11 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #include "daemon/rescue.h"
 #include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
 #include <sys/wait.h>
+#include "common/file-replace.h"
+#include "common/process.h"
 #include "common/time-util.h"
 #include "daemon/log.h"
 #include "daemon/messages.h"
@@ -11,6 +15,10 @@
 /* How long a late suspend may be watched for, and a bit. */
 #define WATCH_LIMIT_USEC (40 * USEC_PER_SEC)
 #define ASLEEP_DOUBT_USEC (10 * USEC_PER_SEC)
+/* The process that has the journal: "PID.STARTTIME". */
+#define PROCESS_FILE "rescue.pid"
+#define END_LIMIT_USEC (2 * USEC_PER_SEC)
+#define END_STEP_USEC (5 * USEC_PER_MSEC)
 
 /* The rescue of one plugin's machines. */
 typedef struct Rescue {
@@ -317,6 +325,21 @@ static int rescue_start_loop(Rescue *r) {
         return k;
 }
 
+/* Who has the journal, should a daemon want it. */
+static int rescue_tell_process(const char *runtime_dir) {
+        _cleanup_free_ char *run = NULL, *path = NULL;
+        int r;
+
+        r = process_run_string(getpid(), &run);
+        if (r < 0)
+                return r;
+        if (asprintf(&path, "%s/" PROCESS_FILE, runtime_dir) < 0) {
+                path = NULL;
+                return -ENOMEM;
+        }
+        return file_replace(path, run, strlen(run));
+}
+
 static int rescue_open_files(Rescue *r) {
         _cleanup_free_ char *journal = NULL, *state = NULL, *kept = NULL;
         const ManagerOptions *o = r->options;
@@ -327,6 +350,8 @@ static int rescue_open_files(Rescue *r) {
             asprintf(&kept, "%s/" RESCUE_CONFIG, o->runtime_dir) < 0)
                 return -ENOMEM;
         k = journal_open(journal, &r->journal);
+        if (k >= 0)
+                k = rescue_tell_process(o->runtime_dir);
         if (k >= 0)
                 k = runtime_state_open(state, &r->runtime_state);
         if (k >= 0)
@@ -384,37 +409,7 @@ static int rescue_plugin(const ManagerOptions *options, const char *name) {
 
 /* one plugin after another */
 
-static bool has_name(char *const *names, size_t n, const char *name) {
-        for (size_t i = 0; i < n; i++)
-                if (str_equal(names[i], name))
-                        return true;
-        return false;
-}
-
-static int names_of_plugins(Journal *j, char ***ret_names, size_t *ret_n) {
-        const JournalNote *notes;
-        size_t n_notes = journal_notes(j, &notes), n = 0;
-        char **names;
-
-        names = calloc(MAX(n_notes, (size_t) 1), sizeof(*names));
-        if (!names)
-                return -ENOMEM;
-        for (size_t i = 0; i < n_notes; i++) {
-                char *name;
-
-                if (plugin_of_key(notes[i].key, &name) < 0)
-                        continue;
-                if (has_name(names, n, name))
-                        free(name);
-                else
-                        names[n++] = name;
-        }
-        *ret_names = names;
-        *ret_n = n;
-        return 0;
-}
-
-static int rescue_list_plugins(const char *runtime_dir, char ***ret_names, size_t *ret_n) {
+static int rescue_list_plugins(const char *runtime_dir, char ***ret) {
         _cleanup_(journal_freep) Journal *j = NULL;
         _cleanup_free_ char *path = NULL;
         int r;
@@ -424,10 +419,10 @@ static int rescue_list_plugins(const char *runtime_dir, char ***ret_names, size_
                 return -ENOMEM;
         }
         r = journal_open(path, &j);
-        return r < 0 ? r : names_of_plugins(j, ret_names, ret_n);
+        return r < 0 ? r : plugins_of_journal(j, ret);
 }
 
-/* A plugin that crashes takes its own process with it. Returns: what the process returned; -errno. */
+/* A plugin that crashes takes its own process with it. Returns: what the process returned; -ECANCELED; -errno. */
 static int rescue_in_process(const ManagerOptions *options, const char *name) {
         int status;
         pid_t pid;
@@ -442,6 +437,9 @@ static int rescue_in_process(const ManagerOptions *options, const char *name) {
                         return log_error_errno(-errno, "Lost the process for plugin %s", name);
         if (WIFEXITED(status))
                 return WEXITSTATUS(status);
+        /* So ends whoever is in the way of a daemon, which does the rest. */
+        if (WTERMSIG(status) == SIGTERM)
+                return -ECANCELED;
         log_error("The rescue of plugin %s was killed by signal %d", name, WTERMSIG(status));
         return EXIT_FAILURE;
 }
@@ -449,9 +447,8 @@ static int rescue_in_process(const ManagerOptions *options, const char *name) {
 int rescue_run(const ManagerOptions *options) {
         int r, result = EXIT_SUCCESS;
         char **names;
-        size_t n;
 
-        r = rescue_list_plugins(options->runtime_dir, &names, &n);
+        r = rescue_list_plugins(options->runtime_dir, &names);
         if (r == -EBUSY) {
                 log_notice("suspendd is at work, and runs its machines itself");
                 return EXIT_SUCCESS;
@@ -460,13 +457,53 @@ int rescue_run(const ManagerOptions *options) {
                 (void) log_error_errno(r, "Cannot read what is held");
                 return EXIT_FAILURE;
         }
-        if (n == 0)
+        if (!names[0])
                 log_info("Nothing is held");
-        for (size_t i = 0; i < n; i++) {
-                if (rescue_in_process(options, names[i]) != EXIT_SUCCESS)
+        for (size_t i = 0; names[i]; i++) {
+                if (r != -ECANCELED)
+                        r = rescue_in_process(options, names[i]);
+                if (r != EXIT_SUCCESS && r != -ECANCELED)
                         result = EXIT_FAILURE;
                 free(names[i]);
         }
         free(names);
         return result;
+}
+
+/* for a daemon that is started meanwhile */
+
+static int rescue_find(const char *runtime_dir, pid_t *ret) {
+        _cleanup_free_ char *path = NULL;
+        _cleanup_close_ int fd = -1;
+        char run[64];
+        ssize_t n;
+
+        if (asprintf(&path, "%s/" PROCESS_FILE, runtime_dir) < 0) {
+                path = NULL;
+                return -ENOMEM;
+        }
+        fd = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
+        if (fd < 0)
+                return -errno;
+        n = read(fd, run, sizeof(run) - 1);
+        if (n < 0)
+                return -errno;
+        run[n] = '\0';
+        return process_find(run, ret);
+}
+
+int rescue_end(const char *runtime_dir, const char *journal, Journal **ret) {
+        uint64_t limit = clock_now_usec(CLOCK_MONOTONIC) + END_LIMIT_USEC;
+        pid_t pid;
+        int r;
+
+        r = rescue_find(runtime_dir, &pid);
+        if (r < 0 || pid <= 1 || kill(pid, SIGTERM) < 0)
+                return -EBUSY;
+        log_notice("Taking over from the rescue");
+        do {
+                (void) usleep(END_STEP_USEC);
+                r = journal_open(journal, ret);
+        } while (r == -EBUSY && clock_now_usec(CLOCK_MONOTONIC) < limit);
+        return r;
 }

@@ -140,20 +140,33 @@ class Crash(SuspenddCase):
         self.in_waking("TERM")
 
     def test_killed_and_started_without_a_word_of_its_machines(self):
-        """A configuration that is broken for a while does not make the daemon forget what it holds."""
+        """A configuration that is broken meanwhile does not make the daemon forget what it holds, nor where that is."""
         self.addCleanup(self.suspendd.configure)
         self.sleep()
         self.host.write("/etc/suspendd/suspendd.conf", "[Manager]\nPlugins=\nPlugins=none-such\n")
-        pid = self.suspendd.pid()
-        self.suspendd.kill()
-        self.suspendd.wait_restarted(pid)
+        self.restart_by("KILL")
         self.host.wake()
         self.host.wait_awake()
+        self.assert_all_run()
         self.suspendd.wait_state("idle", 40)
-        self.assertEqual((self.a.status(), self.guest.status()), ("paused", "suspended"))
         self.suspendd.configure()
         self.host.systemctl("restart", "suspendd.service")
+        self.count_takeovers()
+        self.assert_journal_is_empty()
+
+    def test_what_was_found_by_an_old_configuration_goes_with_what_was_held(self):
+        self.addCleanup(self.suspendd.configure)
+        self.sleep()
+        self.host.write("/etc/suspendd/suspendd.conf", "[Plugin qmp]\nDirectory=/run/nowhere\n")
+        self.restart_by("KILL")
+        self.host.wake()
+        self.host.wait_awake()
         self.assert_all_run()
+        self.suspendd.wait_state("idle", 40)
+        wait_for(lambda: self.suspendd.machine("a") is None, 10, "a is no machine any more", interval=0.05)
+        self.suspendd.configure()
+        self.suspendd.reload()
+        self.suspendd.wait_machine("a", run_state="running")
         self.count_takeovers()
         self.assert_journal_is_empty()
 

@@ -29,7 +29,7 @@ class Units(unittest.TestCase):
         return [x for x in text.splitlines() if re.match(r"\w+=", x)]
 
     def test_rescue_has_the_sandbox_of_the_daemon(self):
-        begin = "CapabilityBoundingSet="
+        begin = "\nCapabilityBoundingSet="
         ours = self.sandbox("suspendd.service.in", begin)
         self.assertGreater(len(ours), 20)
         self.assertEqual(self.sandbox("suspendd-rescue.service.in", begin), ours)
@@ -80,8 +80,9 @@ class RescueCase(SuspenddCase):
         self.suspendd.configure("[Manager]\nTimeLimitSec=1\n")
         self.host.systemctl("reset-failed", UNIT, RESCUE, check=False)
         if self.host.unit_property(UNIT, "ActiveState") != "active":
-            self.host.systemctl("stop", RESCUE)
             self.suspendd.start()
+        # One that waits for its minute to be over would only be started then.
+        self.host.systemctl("stop", RESCUE)
 
     def tearDown(self):
         if self.host.pid:
@@ -156,6 +157,20 @@ class Rescue(RescueCase):
         self.wait_rescue()
         self.assert_nothing_is_held()
 
+    def test_start_by_another_configuration_does_not_make_it_forget(self):
+        """It comes up with one that has lost the machines, and is killed before it has run them."""
+        self.sleep()
+        self.host.write("/etc/suspendd/suspendd.conf", "[Plugin qmp]\nDirectory=/run/nowhere\n")
+        pid = self.suspendd.pid()
+        self.suspendd.kill()
+        self.suspendd.wait_restarted(pid)
+        self.break_start()
+        self.suspendd.kill()
+        self.host.wake()
+        self.assert_all_run()
+        self.wait_rescue()
+        self.assert_nothing_is_held()
+
     def test_command_line_that_is_wrong_is_rescued_at_once(self):
         self.sleep()
         self.break_start("/usr/lib/suspendd/suspendd --nonsense")
@@ -218,6 +233,29 @@ class Rescue(RescueCase):
             self.assertEqual(vm.status(), "paused")
         self.host.wake()
         self.assert_all_run()
+
+    def test_daemon_that_is_started_takes_over_from_the_rescue(self):
+        a, b, elsewhere = self.vms
+        b.freeze()
+        self.addCleanup(b.thaw)
+        self.host.request_suspend()
+        self.host.wait_asleep()
+        a.wait_status("paused", 5)
+        self.break_start()
+        self.suspendd.kill()
+        self.host.wake()
+        a.wait_status("running", 15)
+        elsewhere.wait_status("running", 15)
+        self.assertEqual(self.host.unit_property(RESCUE, "ActiveState"), "activating", "b hangs")
+        os.unlink(self.host.path(NO_START))
+        self.host.systemctl("daemon-reload")
+        self.host.systemctl("reset-failed", UNIT)
+        self.suspendd.start()
+        self.wait_rescue()
+        self.assertIn("Taking over from the rescue", self.suspendd.log())
+        b.thaw()
+        b.wait_status("running", 15)
+        self.assertEqual(self.host.unit_property(UNIT, "ActiveState"), "active")
 
     def test_crash_that_is_made_up_for_is_no_case_for_a_rescue(self):
         def last_start():

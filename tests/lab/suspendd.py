@@ -46,9 +46,8 @@ class Suspendd:
         shutil.copytree(stage, host.path("/"), dirs_exist_ok=True, symlinks=True)
         if os.path.basename(BUILD) == "asan":
             self.drop_in("sanitizer", SANITIZER_UNIT)
-        # The lab's own machines are in /tmp, where it would see none; and of units whose names begin like its own.
-        for folder in ("/etc/systemd/system/suspendd.service.d", "/etc/systemd/system/suspendd-.service.d"):
-            host.write(folder + "/tmp.conf", "[Service]\nPrivateTmp=no\n")
+        # The lab's own machines are in /tmp, where it would see none.
+        self.drop_in("tmp", "[Service]\nPrivateTmp=no\n")
         if host.root != "/":  # its systemd is newer than the one that this was built for
             host.write("/etc/systemd/system/suspendd.service.d/newer.conf", "[Service]\nRestartMode=direct\n")
         # Tests kill it more often than a service may die.

@@ -3,6 +3,7 @@
 
 import argparse
 import os
+import signal
 import sys
 
 sys.dont_write_bytecode = True
@@ -23,6 +24,7 @@ def main():
     if reason:
         print("skipped: " + reason)
         return 0
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # not without ending what was started
     world = World()
     try:
         done = world.run(*("--%s=%s" % x for x in vars(args).items() if x[1] is not None))

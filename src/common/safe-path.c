@@ -123,14 +123,13 @@ static int go_up(char path[static PATH_MAX], char *base, const char *rest) {
 
 /* Returns: 0 at the end of @path; 1 if it has been rewritten and is to be gone along anew; a negative errno. */
 static int walk(char path[static PATH_MAX], SafePath *ret, const char **ret_why) {
-        _cleanup_(safe_path_done) SafePath at = SAFE_PATH_NONE;
+        _cleanup_(safe_path_done) SafePath at = SAFE_PATH_NONE, next = SAFE_PATH_NONE;
         char base[PATH_MAX] = "", name[NAME_MAX + 1];
         const char *rest = path;
         int r;
 
         r = open_root(&at);
         for (rest += strspn(rest, "/"); r >= 0 && *rest; rest += strspn(rest, "/")) {
-                _cleanup_(safe_path_done) SafePath next = SAFE_PATH_NONE;
                 size_t size = strcspn(rest, "/");
 
                 if (size >= sizeof(name))

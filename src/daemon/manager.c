@@ -35,6 +35,7 @@ enum {
         PRIORITY_BUS = SD_EVENT_PRIORITY_IMPORTANT,
         PRIORITY_API = AUTHORITY_CALLS_PRIORITY,
         PRIORITY_CHORES = SD_EVENT_PRIORITY_IDLE,
+        PRIORITY_LAST, /* also before a wait: behind what the connections do then */
 };
 
 /* what the engine wants done */
@@ -512,7 +513,7 @@ static int manager_ask_before_wait(Manager *m) {
         }
         (void) sd_event_source_set_io_fd_own(*s, true);
         r = sd_event_source_set_prepare(*s, on_before_wait);
-        return r < 0 ? r : manager_add_source(*s, PRIORITY_CHORES, "before-wait");
+        return r < 0 ? r : manager_add_source(*s, PRIORITY_LAST, "before-wait");
 }
 
 static int on_chores_timer(sd_event_source *s _unused_, uint64_t usec _unused_, void *userdata) {

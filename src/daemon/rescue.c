@@ -494,7 +494,7 @@ static int rescue_find(const char *runtime_dir, pid_t *ret) {
 
 int rescue_end(const char *runtime_dir, const char *journal, Journal **ret) {
         uint64_t limit = clock_now_usec(CLOCK_MONOTONIC) + END_LIMIT_USEC;
-        pid_t pid;
+        pid_t pid = 0;
         int r;
 
         r = rescue_find(runtime_dir, &pid);

@@ -210,7 +210,7 @@ static void cycle_plan(Cycle *c, Machine *m) {
 
 /* What the journal shall say of a machine that is about to be asked. */
 static JournalNoteKind cycle_intent(const Machine *m) {
-        bool may_strike = m->report.asked == SUSPENDD_ACT_SUSPEND || m->n_suspends_owed > 0;
+        bool may_strike = m->report.asked == SUSPENDD_ACT_SUSPEND || m->is_suspend_owed;
 
         if (may_strike)
                 return JOURNAL_NOTE_ASKED;

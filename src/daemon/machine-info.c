@@ -203,6 +203,8 @@ enum suspendd_act machine_plan(const Machine *m, char *why, size_t size) {
                 reason = m->why_not[SUSPENDD_ACT_SUSPEND];
         else if (m->distrust)
                 reason = m->distrust;
+        else if (m->is_suspend_owed)
+                reason = "its guest took a suspend and has not carried it out yet";
         else if (!machine_can(m, SUSPENDD_ACT_SUSPEND))
                 reason = "its VMM has no suspend";
         else {

@@ -11,9 +11,6 @@
 #include <errno.h>
 #include "common/string-table.h"
 
-/* So many suspends that an agent took and nobody saw are told apart: those of two sleeps. */
-#define MACHINE_SUSPENDS_OWED_MAX 2U
-
 typedef enum MachineState {
         MACHINE_IDLE,       /* nothing of ours: it does what it likes */
         MACHINE_SAMPLING,   /* its clock is being read before it is stopped */

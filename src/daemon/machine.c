@@ -147,15 +147,9 @@ static void machine_retry(Machine *m) {
 
 /* what was seen */
 
-/* One that the agent took has come: of two, in two cycles, the other is yet to come. */
-static void machine_suspend_paid(Machine *m) {
-        if (m->n_suspends_owed > 0)
-                m->n_suspends_owed--;
-}
-
 /* While logind waits, that it stands is not written for each alone: cycle_note_stands() does so for all. */
 static JournalNoteKind machine_stand_note(const Machine *m) {
-        if (m->n_suspends_owed > 0)
+        if (m->is_suspend_owed)
                 return JOURNAL_NOTE_ASKED;
         if (m->cycle->state == CYCLE_PREPARING && m->noted == JOURNAL_NOTE_HELD)
                 return JOURNAL_NOTE_HELD;
@@ -166,7 +160,7 @@ static void machine_stand(Machine *m) {
         MachineReport *r = &m->report;
 
         if (m->run_state == SUSPENDD_STATE_SUSPENDED)
-                machine_suspend_paid(m);
+                m->is_suspend_owed = false;
         machine_drift_stood(m);
         (void) cycle_note(m->cycle, m, machine_stand_note(m));
         /* One that strikes after the wake stands as well, but not while the host slept. */
@@ -194,7 +188,7 @@ static void machine_ran(Machine *m) {
 
 /* It is no longer ours; what of it may strike is still noted. */
 static void machine_leave(Machine *m) {
-        JournalNoteKind kind = m->n_suspends_owed > 0 ? JOURNAL_NOTE_WATCHED : JOURNAL_NOTE_NONE;
+        JournalNoteKind kind = m->is_suspend_owed ? JOURNAL_NOTE_WATCHED : JOURNAL_NOTE_NONE;
 
         m->is_stop_astray = m->is_run_astray = false;
         (void) cycle_note(m->cycle, m, kind);
@@ -203,7 +197,7 @@ static void machine_leave(Machine *m) {
 static void machine_break_word(Machine *m) {
         LogFields fields = machine_fields(m);
 
-        if (m->n_suspends_owed == 0) {
+        if (!m->is_suspend_owed) {
                 machine_why(m, "the guest agent did not take the suspend in time");
                 return;
         }
@@ -346,7 +340,7 @@ static void machine_sampled(Machine *m) {
 }
 
 static void machine_watch(Machine *m) {
-        if (m->n_suspends_owed == 0) {
+        if (!m->is_suspend_owed) {
                 machine_handle(m, MACHINE_EVENT_EXPIRED);
                 return;
         }
@@ -387,9 +381,9 @@ static void machine_note_actions(Machine *m, MachineEvent event, unsigned action
                 log_with(&fields, LOG_NOTICE, 0, "Machine %s suspended late; waking it", m->name);
         }
         if (event == MACHINE_EVENT_SUSPENDED && m->state == MACHINE_WAKING)
-                machine_suspend_paid(m);
+                m->is_suspend_owed = false;
         if (event == MACHINE_EVENT_EXPIRED)
-                m->n_suspends_owed = 0;
+                m->is_suspend_owed = false;
         if (actions & MACHINE_STAND)
                 machine_stand(m);
         if (actions & MACHINE_RAN)
@@ -463,25 +457,12 @@ static MachineEvent machine_event_of(const Machine *m) {
         case SUSPENDD_STATE_PAUSED:
                 return MACHINE_EVENT_PAUSED;
         case SUSPENDD_STATE_SUSPENDED:
-                if (m->n_suspends_owed > 0 &&
-                    (is_busy || (is_awake && m->state == MACHINE_WATCHED)))
+                if (m->is_suspend_owed && (is_busy || (is_awake && m->state == MACHINE_WATCHED)))
                         return MACHINE_EVENT_STRUCK;
                 return MACHINE_EVENT_SUSPENDED;
         default:
                 return MACHINE_EVENT_FOREIGN;
         }
-}
-
-/*
- * What an earlier life's agent may have taken. One that suspended, and is noted as asked still, may have been
- * asked twice: what it stands for now is counted off.
- */
-static unsigned machine_adopted_owed(const Machine *m) {
-        if (m->noted == JOURNAL_NOTE_WATCHED)
-                return 1;
-        if (m->noted != JOURNAL_NOTE_ASKED)
-                return 0;
-        return m->run_state == SUSPENDD_STATE_SUSPENDED ? 2 : 1;
 }
 
 /* What an earlier life of the daemon has noted, met with what the machine is seen to be. */
@@ -497,7 +478,9 @@ static bool machine_adopt(Machine *m) {
         if (!m->is_from_before || m->state != MACHINE_IDLE)
                 return false;
         m->is_from_before = false;
-        m->n_suspends_owed = machine_adopted_owed(m);
+        m->is_suspend_owed = m->noted == JOURNAL_NOTE_WATCHED ||
+                             (m->noted == JOURNAL_NOTE_ASKED &&
+                              m->run_state != SUSPENDD_STATE_SUSPENDED);
         if (!is_standing)
                 machine_drift_forget(m);
         if (is_running && cycle == CYCLE_PREPARING)
@@ -622,8 +605,7 @@ static void machine_on_done(Machine *m, int result, const char *why) {
         cycle_enter(m->cycle);
         switch (m->step_act) {
         case SUSPENDD_ACT_SUSPEND:
-                if (result >= 0 && m->run_state != SUSPENDD_STATE_SUSPENDED)
-                        m->n_suspends_owed = MIN(m->n_suspends_owed + 1, MACHINE_SUSPENDS_OWED_MAX);
+                m->is_suspend_owed |= result >= 0 && m->run_state != SUSPENDD_STATE_SUSPENDED;
                 machine_on_stop_done(m, result);
                 break;
         case SUSPENDD_ACT_PAUSE:

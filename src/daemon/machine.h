@@ -98,7 +98,7 @@ struct Machine {
         bool is_suspended;   /* it suspended itself, and has not run since; maybe paused on top */
         bool is_from_before; /* noted by an earlier life, and not seen since */
         bool is_time_owed;   /* its clock is to be read once its agent answers */
-        unsigned n_suspends_owed;    /* so many has the agent taken that we have not seen */
+        bool is_suspend_owed; /* an agent has taken a suspend that we have not seen; it is not asked for another */
         JournalNoteKind noted;       /* what the journal says of it */
         JournalNoteKind note_wanted; /* what it shall say, and will once it can be written */
         MachineStand stand;

@@ -144,8 +144,6 @@ static void vm_done_time(FakeVm *vm, const FakeCommand *c) {
 static void vm_carry_out(FakeVm *vm, const FakeCommand *c) {
         switch (c->act) {
         case SUSPENDD_ACT_SUSPEND:
-                vm->is_owed = false;
-                vm->strike_usec = 0;
                 vm->is_suspended = vm->page.is_due = true;
                 vm->suspended_by |= FAKE_BY_US;
                 if (c->answer == FAKE_BOUNCE)
@@ -176,14 +174,18 @@ static void vm_carry_out(FakeVm *vm, const FakeCommand *c) {
 
 /* Answers 0 now and is carried out later: a suspend strikes, anything else stays in its channel. */
 static bool vm_put_off(FakeVm *vm, FakeCommand *c) {
+        /* An agent carries out one suspend after the other. */
+        if (c->act == SUSPENDD_ACT_SUSPEND && vm->n_strikes > 0)
+                c->answer = FAKE_LATE;
         if (c->answer != FAKE_LATE || c->is_answered)
                 return false;
         c->is_answered = true;
         c->due_usec = vm_now_usec(vm) + vm->late_usec;
         if (c->act != SUSPENDD_ACT_SUSPEND)
                 return true;
-        vm->is_owed = true;
-        vm->strike_usec = c->due_usec;
+        if (vm->n_strikes++ == 0)
+                vm->strike_usec = c->due_usec;
+        vm->n_owed++;
         return false;
 }
 
@@ -195,7 +197,7 @@ static void vm_execute(FakeVm *vm, FakeCommand c) {
                 vm_done(vm, c.step, -EIO, "it is told to fail");
                 return;
         case FAKE_LIE:
-                vm->is_owed |= c.act == SUSPENDD_ACT_SUSPEND;
+                vm->n_owed += c.act == SUSPENDD_ACT_SUSPEND;
                 vm_done(vm, c.step, 0, NULL);
                 return;
         case FAKE_LATE:
@@ -274,7 +276,7 @@ static int vm_send(void *userdata, enum suspendd_act act, uint64_t step, int64_t
 /* what may be asked for: an engine that breaks one of these is wrong, whatever comes of it */
 
 static const char *vm_judge_stop(const FakeVm *vm) {
-        if (vm->is_murky || vm->is_asked || vm->is_owed)
+        if (vm->is_murky || vm->is_asked || vm->n_owed > 0)
                 return NULL;
         if (vm->is_in_error)
                 return "a machine with an I/O error was asked to stop";
@@ -295,7 +297,7 @@ static const char *vm_judge_run(const FakeVm *vm) {
                 return NULL;
         if (vm->is_in_error)
                 return "a machine with an I/O error was asked to run";
-        if (vm->is_asked || vm->is_owed)
+        if (vm->is_asked || vm->n_owed > 0)
                 return NULL;
         if (vm->is_paused && !(vm->paused_by & FAKE_BY_US))
                 return "a machine that its user had paused was asked to run";
@@ -545,7 +547,7 @@ static int fake_drift(void *instance, const struct suspendd_drift *d) {
                 vm->trespass = wrong;
         if (d->phase == SUSPENDD_DRIFT_RAN) {
                 p->stood_boottime_ns = 0;
-                p->is_due = vm->is_asked || vm->is_owed || vm_is_stop_queued(vm);
+                p->is_due = vm->is_asked || vm->n_owed > 0 || vm_is_stop_queued(vm);
         }
         return 1;
 }
@@ -632,6 +634,9 @@ bool fake_vm_strike(FakeVm *vm) {
 
         if (vm->strike_usec == 0 || !vm_is_running(vm))
                 return false;
+        vm->n_owed--;
+        if (--vm->n_strikes == 0)
+                vm->strike_usec = 0;
         vm_carry_out(vm, &c);
         return true;
 }
@@ -750,7 +755,8 @@ void fake_vm_start(FakeVm *vm) {
         vm->run++;
         vm->is_here = true;
         vm->is_paused = vm->is_suspended = vm->is_in_error = false;
-        vm->is_asked = vm->is_owed = vm->is_murky = vm->is_stop_astray = false;
+        vm->is_asked = vm->is_murky = vm->is_stop_astray = false;
+        vm->n_owed = vm->n_strikes = 0;
         vm->paused_by = vm->suspended_by = 0;
         vm->strike_usec = vm->bounce_usec = 0;
         vm->held_since_boottime_ns = vm->lost_ns = 0;
@@ -764,6 +770,7 @@ void fake_vm_start(FakeVm *vm) {
 void fake_vm_end(FakeVm *vm) {
         vm->is_here = false;
         vm->monitor.n = vm->agent.n = 0;
+        vm->n_strikes = 0;
         vm->strike_usec = vm->bounce_usec = 0;
         vm_withdraw(vm);
 }

@@ -118,7 +118,8 @@ struct FakeVm {
         int64_t held_since_boottime_ns; /* its clock lacks what has gone by since; 0: it runs */
         int64_t lost_ns;                /* all that its clock has lacked so far, but for that */
         FakePage page;
-        uint64_t strike_usec; /* a suspend that was taken strikes then; 0: none */
+        unsigned n_strikes;   /* suspends that were taken and are still to be carried out */
+        uint64_t strike_usec; /* the first of them strikes then; 0: there is none */
         uint64_t bounce_usec;
         FakeChannel monitor, agent;
         uint64_t store_request, store_due_usec; /* 0: none */
@@ -127,7 +128,7 @@ struct FakeVm {
         /* testimony */
         unsigned paused_by, suspended_by;
         bool is_asked;   /* asked to stop by us, and not seen to run by itself or by us since */
-        bool is_owed;    /* a suspend was taken and has not been seen */
+        unsigned n_owed; /* suspends that were taken and have not been seen */
         bool is_touched; /* others had a hand in it at all */
         bool is_murky;   /* others touched it while a stop of ours was under way: nobody can tell */
         bool is_stop_astray; /* a pause was given up, and nothing after it has been answered */

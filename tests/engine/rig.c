@@ -253,7 +253,7 @@ static void rig_doubt(Rig *r, FakeVm *vm) {
         vm->page.has_gap = true;
         if (!m || m->noted == JOURNAL_NOTE_NONE)
                 return;
-        vm->is_owed = true;
+        vm->n_owed = MAX(vm->n_owed, 1U);
         if (m->noted != JOURNAL_NOTE_WATCHED)
                 vm->is_asked = vm->is_stop_astray = vm->page.is_due = true;
 }
@@ -448,9 +448,9 @@ static void rig_check_rest(Rig *r, FakeVm *vm) {
                 rig_fault(r, "%s: it suspended for us, and stays so", vm->name);
         if (m->state != MACHINE_IDLE && m->state != MACHINE_WATCHED)
                 rig_fault(r, "%s: it ends %s", vm->name, machine_state_to_string(m->state));
-        if (m->noted != (m->n_suspends_owed > 0 ? JOURNAL_NOTE_WATCHED : JOURNAL_NOTE_NONE))
+        if (m->noted != (m->is_suspend_owed ? JOURNAL_NOTE_WATCHED : JOURNAL_NOTE_NONE))
                 rig_fault(r, "%s: the journal's note is left behind", vm->name);
-        if (m->state == MACHINE_IDLE && m->n_suspends_owed > 0)
+        if (m->state == MACHINE_IDLE && m->is_suspend_owed)
                 rig_fault(r, "%s: nobody watches for its suspend", vm->name);
         if (vm->page.n_told[SUSPENDD_DRIFT_STOOD] > 0 && !vm->is_touched)
                 rig_check_page(r, vm);

@@ -86,11 +86,12 @@ static void cycle_plan(ModelVm *vm) {
         if (m->state == MACHINE_WAKING)
                 m->asked = SUSPENDD_ACT_PAUSE;
         else if (m->run_state == SUSPENDD_STATE_RUNNING)
-                m->asked = vm->has_agent ? SUSPENDD_ACT_SUSPEND : SUSPENDD_ACT_PAUSE;
+                m->asked = vm->has_agent && !m->is_suspend_owed ? SUSPENDD_ACT_SUSPEND
+                                                               : SUSPENDD_ACT_PAUSE;
 }
 
 static JournalNoteKind cycle_intent(const ModelMachine *m) {
-        return m->asked == SUSPENDD_ACT_SUSPEND || m->n_suspends_owed ? JOURNAL_NOTE_ASKED
+        return m->asked == SUSPENDD_ACT_SUSPEND || m->is_suspend_owed ? JOURNAL_NOTE_ASKED
                                                                       : JOURNAL_NOTE_HELD;
 }
 

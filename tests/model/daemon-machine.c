@@ -78,16 +78,16 @@ static void machine_ask_run(Play *p, unsigned i) {
 static void machine_stand(Play *p, unsigned i) {
         ModelMachine *m = machine(p, i);
 
-        if (m->run_state == SUSPENDD_STATE_SUSPENDED && m->n_suspends_owed > 0)
-                m->n_suspends_owed--;
-        daemon_note(p, i, m->n_suspends_owed ? JOURNAL_NOTE_ASKED : JOURNAL_NOTE_HELD);
+        if (m->run_state == SUSPENDD_STATE_SUSPENDED)
+                m->is_suspend_owed = false;
+        daemon_note(p, i, m->is_suspend_owed ? JOURNAL_NOTE_ASKED : JOURNAL_NOTE_HELD);
         if (p->s.cycle == CYCLE_PREPARING || p->s.cycle == CYCLE_SLEEPING)
                 m->stood = m->run_state;
 }
 
 static void machine_leave(Play *p, unsigned i) {
         ModelMachine *m = machine(p, i);
-        bool is_watched = m->n_suspends_owed && p->mistake != MISTAKE_WATCHED_FORGOTTEN;
+        bool is_watched = m->is_suspend_owed && p->mistake != MISTAKE_WATCHED_FORGOTTEN;
 
         m->is_stop_astray = m->is_run_astray = false;
         daemon_note(p, i, is_watched ? JOURNAL_NOTE_WATCHED : JOURNAL_NOTE_NONE);
@@ -121,7 +121,7 @@ static void machine_sampled(Play *p, unsigned i) {
 static void machine_watch(Play *p, unsigned i) {
         ModelMachine *m = machine(p, i);
 
-        if (!m->n_suspends_owed)
+        if (!m->is_suspend_owed)
                 daemon_machine_handle(p, i, MACHINE_EVENT_EXPIRED);
         else if (m->is_time_known)
                 m->is_timer_armed = true;
@@ -131,14 +131,13 @@ static void machine_watch(Play *p, unsigned i) {
 
 static void machine_note_actions(Play *p, unsigned i, MachineEvent event, unsigned actions) {
         ModelMachine *m = machine(p, i);
-        bool is_over = event == MACHINE_EVENT_EXPIRED;
-        bool is_paid = event == MACHINE_EVENT_SUSPENDED && m->state == MACHINE_WAKING;
+        bool is_over = (event == MACHINE_EVENT_SUSPENDED && m->state == MACHINE_WAKING) ||
+                       event == MACHINE_EVENT_EXPIRED;
 
         if (actions & MACHINE_CANCEL)
                 machine_cancel_on(p, i, event);
-        if ((is_over || is_paid) && m->n_suspends_owed > 0 &&
-            p->mistake != MISTAKE_SUSPEND_STAYS_OWED)
-                m->n_suspends_owed = is_over ? 0 : (uint8_t) (m->n_suspends_owed - 1);
+        if (is_over && p->mistake != MISTAKE_SUSPEND_STAYS_OWED)
+                m->is_suspend_owed = false;
         if (actions & MACHINE_STAND)
                 machine_stand(p, i);
         if (actions & MACHINE_LEAVE)
@@ -197,7 +196,7 @@ static MachineEvent machine_event_of(const Play *p, const ModelMachine *m) {
         case SUSPENDD_STATE_PAUSED:
                 return MACHINE_EVENT_PAUSED;
         case SUSPENDD_STATE_SUSPENDED:
-                if (m->n_suspends_owed && (is_busy || (is_awake && m->state == MACHINE_WATCHED)) &&
+                if (m->is_suspend_owed && (is_busy || (is_awake && m->state == MACHINE_WATCHED)) &&
                     p->mistake != MISTAKE_STRAGGLER_LEFT)
                         return MACHINE_EVENT_STRUCK;
                 return MACHINE_EVENT_SUSPENDED;
@@ -214,13 +213,12 @@ static bool machine_is_held(const Play *p, const ModelMachine *m) {
 }
 
 static void machine_adopt_owed(const Play *p, ModelMachine *m) {
-        bool is_asked = m->noted == JOURNAL_NOTE_ASKED && p->mistake != MISTAKE_ASKED_FORGOTTEN;
+        bool is_asked = m->noted == JOURNAL_NOTE_ASKED &&
+                        m->run_state != SUSPENDD_STATE_SUSPENDED &&
+                        p->mistake != MISTAKE_ASKED_FORGOTTEN;
 
         m->is_from_before = false;
-        m->n_suspends_owed = m->noted == JOURNAL_NOTE_WATCHED || is_asked;
-        /* It may have been asked twice; what it stands for is counted off. */
-        if (is_asked && m->run_state == SUSPENDD_STATE_SUSPENDED)
-                m->n_suspends_owed++;
+        m->is_suspend_owed = m->noted == JOURNAL_NOTE_WATCHED || is_asked;
 }
 
 static bool machine_adopt(Play *p, unsigned i) {
@@ -321,12 +319,6 @@ static void machine_on_run_done(Play *p, unsigned i, int result) {
                 daemon_machine_handle(p, i, MACHINE_EVENT_FAILED);
 }
 
-static void machine_owe(ModelMachine *m, int result) {
-        if (result >= 0 && m->run_state != SUSPENDD_STATE_SUSPENDED &&
-            m->n_suspends_owed < MACHINE_SUSPENDS_OWED_MAX)
-                m->n_suspends_owed++;
-}
-
 static void machine_on_done(Play *p, unsigned i, uint8_t act, int result) {
         ModelMachine *m = machine(p, i);
 
@@ -334,7 +326,7 @@ static void machine_on_done(Play *p, unsigned i, uint8_t act, int result) {
                 m->step = STEP_NONE;
         daemon_enter(p);
         if (act == SUSPENDD_ACT_SUSPEND)
-                machine_owe(m, result);
+                m->is_suspend_owed |= result >= 0 && m->run_state != SUSPENDD_STATE_SUSPENDED;
         if (act == SUSPENDD_ACT_SUSPEND || act == SUSPENDD_ACT_PAUSE)
                 machine_on_stop_done(p, i, act, result);
         else if (act == SUSPENDD_ACT_RESUME || act == SUSPENDD_ACT_WAKE)

@@ -50,7 +50,7 @@ typedef struct ModelMachine {
         uint8_t step; /* an act, or STEP_NONE */
         uint8_t asked, stood;
         uint8_t noted; /* HELD stands for PAUSED and SUSPENDED as well, which differ in time alone */
-        uint8_t n_suspends_owed, is_stop_astray, is_run_astray;
+        uint8_t is_suspend_owed, is_stop_astray, is_run_astray;
         uint8_t is_from_before, is_retry_due, is_timer_armed;
         uint8_t could_time, is_time_known;
 } ModelMachine;
@@ -64,7 +64,7 @@ typedef struct ModelVm {
         uint8_t note, has_stale_note; /* what the journal says of it, and of an earlier one of its name */
         /* what the daemon cannot know, so that it is not blamed for it */
         uint8_t is_asked;  /* it was asked to stop, and may obey yet */
-        uint8_t n_owed;    /* so often its agent took a suspend, and was not seen to do it */
+        uint8_t is_owed;   /* its agent took a suspend, and was not seen to do it */
         uint8_t is_unsure; /* an answer that it does not get says whether a pause is still to come */
         uint8_t is_murky;  /* others touched it while a stop of ours was under way */
         uint8_t is_doubtful; /* a daemon died on it: what it wrote that it would do, it may have done */

@@ -31,7 +31,7 @@ void promise_check(Play *p) {
 }
 
 static const char *judge_stop(const ModelVm *vm) {
-        if (vm->is_murky || vm->is_doubtful || vm->is_asked || vm->n_owed > 0)
+        if (vm->is_murky || vm->is_doubtful || vm->is_asked || vm->is_owed)
                 return NULL;
         if (world_run_state(vm) != SUSPENDD_STATE_RUNNING)
                 return "a machine that others had stopped was asked to stop";
@@ -40,7 +40,7 @@ static const char *judge_stop(const ModelVm *vm) {
 
 /* Of a machine that suspended for us and was paused on top nobody can tell the one from the other. */
 static const char *judge_run(const ModelVm *vm) {
-        bool may_be_ours = vm->suspended_by & BY_US || vm->n_owed > 0;
+        bool may_be_ours = vm->suspended_by & BY_US || vm->is_owed;
 
         if (vm->is_in_error)
                 return "a machine with an I/O error was asked to run";
@@ -114,9 +114,9 @@ static void check_rest(Play *p, const ModelVm *vm) {
                 play_fault(p, "a machine that suspended for us stays so");
         if (m->state != MACHINE_IDLE && m->state != MACHINE_WATCHED)
                 play_fault(p, "a machine does not come to rest");
-        if (m->noted != (m->n_suspends_owed ? JOURNAL_NOTE_WATCHED : JOURNAL_NOTE_NONE))
+        if (m->noted != (m->is_suspend_owed ? JOURNAL_NOTE_WATCHED : JOURNAL_NOTE_NONE))
                 play_fault(p, "a note is left behind in the journal");
-        if (m->state == MACHINE_IDLE && m->n_suspends_owed)
+        if (m->state == MACHINE_IDLE && m->is_suspend_owed)
                 play_fault(p, "nobody watches for a late suspend");
 }
 

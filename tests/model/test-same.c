@@ -459,8 +459,8 @@ static const char *differ_machine(const Play *p) {
                 return "the step";
         if (x->noted != note_of(m->noted) || x->noted != p->s.vms[0].note)
                 return "the note";
-        if (x->n_suspends_owed != m->n_suspends_owed)
-                return "how many suspends are owed";
+        if (x->is_suspend_owed != m->is_suspend_owed)
+                return "whether a suspend is owed";
         if (x->is_stop_astray != m->is_stop_astray || x->is_run_astray != m->is_run_astray)
                 return "what is astray";
         if (x->is_retry_due != m->is_retry_due && x->state == MACHINE_WAKING)

@@ -189,8 +189,7 @@ static bool vm_agent_answers(Play *p, unsigned i, int result) {
         if (!vm_is_running(vm) || (!is_waited_for && vm->agent != AGENT_ASKED_OLD))
                 return false;
         vm->agent = result < 0 ? AGENT_NOTHING : AGENT_TOOK;
-        if (result >= 0 && vm->n_owed < MACHINE_SUSPENDS_OWED_MAX)
-                vm->n_owed++;
+        vm->is_owed |= result >= 0;
         if (is_waited_for)
                 vm_answer(p, i, SUSPENDD_ACT_SUSPEND, result);
         vm_forget(vm);
@@ -203,8 +202,7 @@ static bool vm_strike(Play *p, unsigned i) {
         if (vm->agent != AGENT_TOOK || !vm_is_running(vm))
                 return false;
         vm->agent = AGENT_NOTHING;
-        if (vm->n_owed > 0 && can_hear(p, i) && vm->m.run_state != SUSPENDD_STATE_UNKNOWN)
-                vm->n_owed--;
+        vm->is_owed &= !can_hear(p, i) || vm->m.run_state == SUSPENDD_STATE_UNKNOWN;
         vm->is_suspended = true;
         vm->suspended_by |= BY_US;
         vm_moved(p, i);
@@ -255,7 +253,7 @@ static bool vm_guest_suspend(Play *p, unsigned i) {
         if (!vm_is_running(vm))
                 return false;
         vm_touch(vm);
-        vm->is_murky |= vm->agent != AGENT_NOTHING || vm->n_owed > 0;
+        vm->is_murky |= vm->agent != AGENT_NOTHING || vm->is_owed;
         vm->is_suspended = true;
         vm->suspended_by |= BY_OTHERS;
         vm_moved(p, i);
@@ -315,8 +313,7 @@ static bool is_held_note(uint8_t note) {
 
 /* What was written before it was done may not have been done: nobody can tell afterwards. */
 static void vm_doubt(ModelVm *vm) {
-        if (vm->note == JOURNAL_NOTE_ASKED || vm->note == JOURNAL_NOTE_WATCHED)
-                vm->n_owed = MAX(vm->n_owed, 1);
+        vm->is_owed |= vm->note == JOURNAL_NOTE_ASKED || vm->note == JOURNAL_NOTE_WATCHED;
         if (is_held_note(vm->note))
                 vm->is_asked = vm->is_doubtful = true;
         if (vm->agent == AGENT_ASKED)
@@ -331,8 +328,7 @@ static void vm_learn(ModelVm *vm) {
         bool is_owed_note = vm->note == JOURNAL_NOTE_ASKED || vm->note == JOURNAL_NOTE_WATCHED;
 
         vm->is_doubtful &= is_held_note(vm->note);
-        if (!is_owed_note && vm->agent == AGENT_NOTHING)
-                vm->n_owed = 0;
+        vm->is_owed &= is_owed_note || vm->agent != AGENT_NOTHING;
 }
 
 static bool vm_lose(Play *p, unsigned i) {

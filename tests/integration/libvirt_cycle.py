@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 """Whole cycles with a real libvirtd: who suspends, who is paused, who is left alone, and how they come back."""
 
+from statistics import median
+
 from lab import wait_for
 from lab.domain import Domain
 from lab.libvirt import Libvirt
@@ -125,12 +127,15 @@ class Cycle(LibvirtCase):
 
     def test_a_pause_is_as_long_as_qemu_says(self):
         vm = self.domain("stamped", monitor=True)
-        for _ in range(3):
+        off = []
+        for _ in range(5):
             mark, number = vm.monitor.mark(), self.suspendd.last_number() + 1
             self.suspendd.ctl("rehearse", "--for=100ms")
             stop, resume = (vm.monitor.wait_event(x, 5, mark) for x in ("STOP", "RESUME"))
             stopped_ns = of(self.suspendd.wait_record(number), "stamped")["stopped_ns"]
-            self.assertAlmostEqual(stopped_ns, (resume.realtime - stop.realtime) * 1e9, delta=0.1 * MS)
+            off.append(abs(stopped_ns - (resume.realtime - stop.realtime) * 1e9))
+        # libvirtd may pass on an event after the answer to the call that caused it: once or twice it may be late.
+        self.assertLess(median(off), 0.1 * MS, off)
 
     def test_domain_created_in_the_sleep_is_left_alone(self):
         number = self.hold()
@@ -162,6 +167,7 @@ class Cycle(LibvirtCase):
         vm = self.domain("meddled")
         number = self.hold()
         vm.resume()
+        self.suspendd.wait_machine("meddled", run_state="running")
         vm.suspend()  # and paused again: that is no longer our pause
         self.host.wake()
         self.suspendd.wait_record(number)

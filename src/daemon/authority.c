@@ -94,11 +94,17 @@ static void authority_halt(Authority *a, sd_bus *calls) {
         (void) sd_bus_detach_event(calls);
 }
 
+/* As sd-bus does with a connection for which it cannot have the loop wait: its owner notices. */
 static void authority_go_on(Authority *a) {
+        int r;
+
         if (!a->halted)
                 return;
-        if (sd_bus_attach_event(a->halted, a->event, AUTHORITY_CALLS_PRIORITY) < 0)
-                (void) log_oom();
+        r = sd_bus_attach_event(a->halted, a->event, AUTHORITY_CALLS_PRIORITY);
+        if (r < 0) {
+                (void) log_error_errno(r, "Cannot read calls again");
+                sd_bus_close(a->halted);
+        }
         a->halted = sd_bus_unref(a->halted);
         a->event = sd_event_unref(a->event);
 }

@@ -22,7 +22,8 @@ typedef struct Authority Authority;
 
 /*
  * Asks on @bus, which must not be the one that the calls come by: there an answer would wait behind them. That
- * one is attached to its loop with AUTHORITY_CALLS_PRIORITY, and for as long as too many ask not at all.
+ * one is attached to its loop with AUTHORITY_CALLS_PRIORITY, and for as long as too many ask not at all; if
+ * it cannot be attached again it is closed.
  * polkit is given @limit_usec for an answer, and twelve times as long where it may ask a person.
  */
 int authority_new(sd_bus *bus, uint64_t limit_usec, Authority **ret);

@@ -435,6 +435,24 @@ START_TEST(test_no_more_is_read_than_can_be_asked_and_nothing_is_lost) {
 }
 END_TEST
 
+/* Nobody would be answered any more, and nothing would tell. */
+START_TEST(test_what_cannot_be_read_on_is_closed) {
+        sd_event *other;
+
+        (void) sd_bus_detach_event(fake.bus);
+        flood();
+        fake_run_until(&server.n_seen, AT_BUS_MAX);
+        (void) fake_run_for(SHORT_USEC);
+        ck_assert_int_ge(sd_event_new(&other), 0);
+        ck_assert_int_ge(sd_bus_attach_event(server.bus, other, 0), 0); /* so that it cannot be */
+        ck_assert_int_ge(sd_bus_attach_event(fake.bus, fake.event, SD_EVENT_PRIORITY_NORMAL), 0);
+        call_and_wait(&root, false);
+        ck_assert_uint_eq(root.n_good, 0);
+        ck_assert_int_eq(sd_bus_is_open(server.bus), 0);
+        sd_event_unref(other);
+}
+END_TEST
+
 START_TEST(test_flood_leaves_nothing) {
         polkit_start(ANSWER_NO);
         flood();
@@ -485,6 +503,7 @@ int main(void) {
         tcase_add_test(t, test_caller_who_goes_is_forgotten_whatever_polkit_says);
         tcase_add_test(t, test_users_questions_are_bounded_and_take_nothing_from_others);
         tcase_add_test(t, test_no_more_is_read_than_can_be_asked_and_nothing_is_lost);
+        tcase_add_test(t, test_what_cannot_be_read_on_is_closed);
         tcase_add_test(t, test_flood_leaves_nothing);
         tcase_add_test(t, test_what_is_gone_when_he_may_is_not_done);
         return scratch_run(t, "authority");

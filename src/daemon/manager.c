@@ -12,6 +12,7 @@
 #include "common/text-escape.h"
 #include "common/time-util.h"
 #include "daemon/authority.h"
+#include "daemon/engine-loop.h"
 #include "daemon/log.h"
 #include "daemon/manager-internal.h"
 #include "daemon/messages.h"
@@ -40,18 +41,6 @@ enum {
 
 /* what the engine wants done */
 
-static void ops_now(void *userdata _unused_, ClockSample *ret) {
-        clock_sample_take(ret);
-}
-
-static int64_t ops_clock(void *userdata _unused_, int clock) {
-        return clock_now_ns(clock);
-}
-
-static void ops_stats(void *userdata _unused_, SuspendStats *ret) {
-        suspend_stats_read(ret);
-}
-
 static void ops_take_lock(void *userdata) {
         Manager *m = userdata;
         int r;
@@ -74,10 +63,8 @@ static void ops_let_go(void *userdata) {
 
 static void ops_arm(void *userdata, uint64_t usec) {
         Manager *m = userdata;
-        int enabled = usec == USEC_INFINITY ? SD_EVENT_OFF : SD_EVENT_ONESHOT;
 
-        (void) sd_event_source_set_time(m->private->timer, usec);
-        (void) sd_event_source_set_enabled(m->private->timer, enabled);
+        engine_timer_arm(m->private->timer, usec);
 }
 
 static void manager_keep_record(Manager *m) {
@@ -249,9 +236,9 @@ static bool ops_has_ended(void *userdata, const char *key) {
 }
 
 static const CycleOps cycle_ops = {
-        .now = ops_now,
-        .clock = ops_clock,
-        .stats = ops_stats,
+        .now = engine_now,
+        .clock = engine_clock,
+        .stats = engine_stats,
         .take_lock = ops_take_lock,
         .let_go = ops_let_go,
         .arm = ops_arm,
@@ -356,13 +343,6 @@ static void on_delay_lock(Inhibitor *i _unused_, int error, void *userdata) {
 static void on_block_lock(Inhibitor *i _unused_, int error, void *userdata _unused_) {
         if (error < 0)
                 (void) log_warning_errno(error, "logind gives us no block lock; asking on");
-}
-
-static int on_timer(sd_event_source *s _unused_, uint64_t usec _unused_, void *userdata) {
-        Manager *m = userdata;
-
-        cycle_on_timer(m->cycle);
-        return 0;
 }
 
 /* ending */
@@ -630,12 +610,6 @@ static int manager_start_loop(Manager *m) {
                         return r;
                 (void) manager_add_source(p->signals[i], PRIORITY_DEADLINE, "signal");
         }
-        r = sd_event_add_time(m->event, &p->timer, CLOCK_MONOTONIC, 0, 1, on_timer, m);
-        if (r < 0)
-                return r;
-        (void) sd_event_source_set_enabled(p->timer, SD_EVENT_OFF);
-        (void) manager_add_source(p->timer, PRIORITY_DEADLINE, "engine");
-
         r = sd_event_add_defer(m->event, &p->chores, on_chores, m);
         if (r < 0)
                 return r;
@@ -690,7 +664,19 @@ static int manager_open_files(Manager *m) {
         r = history_open(history, m->config->history_max, m->config->history_size_max, &m->history);
         if (r < 0)
                 return log_error_errno(r, "Cannot open %s", history);
-        return cycle_new(&cycle_ops, m, m->journal, history_next_number(m->history), &m->cycle);
+        return 0;
+}
+
+static int manager_start_engine(Manager *m) {
+        uint64_t next_number = history_next_number(m->history);
+        sd_event_source **timer = &m->private->timer;
+        int r;
+
+        r = cycle_new(&cycle_ops, m, m->journal, next_number, &m->cycle);
+        if (r < 0)
+                return r;
+        r = engine_timer_new(m->event, m->cycle, timer);
+        return r < 0 ? r : sd_event_source_set_priority(*timer, PRIORITY_DEADLINE);
 }
 
 /* It takes no descriptors, for no call has any. */
@@ -931,6 +917,9 @@ int manager_new(const ManagerOptions *options, Manager **ret) {
         r = manager_open_files(m);
         if (r < 0)
                 return r;
+        r = manager_start_engine(m);
+        if (r < 0)
+                return log_error_errno(r, "Cannot set up the engine");
         r = manager_start_bus(m);
         if (r < 0)
                 return r;

@@ -7,6 +7,7 @@
 #include "common/file-replace.h"
 #include "common/process.h"
 #include "common/time-util.h"
+#include "daemon/engine-loop.h"
 #include "daemon/log.h"
 #include "daemon/messages.h"
 
@@ -39,27 +40,13 @@ typedef struct Rescue {
 
 /* what the engine wants done */
 
-static void ops_now(void *userdata _unused_, ClockSample *ret) {
-        clock_sample_take(ret);
-}
-
-static int64_t ops_clock(void *userdata _unused_, int clock) {
-        return clock_now_ns(clock);
-}
-
-static void ops_stats(void *userdata _unused_, SuspendStats *ret) {
-        suspend_stats_read(ret);
-}
-
 static void ops_lock(void *userdata _unused_) {
 }
 
 static void ops_arm(void *userdata, uint64_t usec) {
         Rescue *r = userdata;
-        int enabled = usec == USEC_INFINITY ? SD_EVENT_OFF : SD_EVENT_ONESHOT;
 
-        (void) sd_event_source_set_time(r->timer, usec);
-        (void) sd_event_source_set_enabled(r->timer, enabled);
+        engine_timer_arm(r->timer, usec);
 }
 
 static void ops_on_milestone(void *userdata _unused_, CycleMilestone milestone, Machine *machine) {
@@ -103,9 +90,9 @@ static void ops_on_trouble(void *userdata _unused_, const Plugin *p) {
 }
 
 static const CycleOps rescue_ops = {
-        .now = ops_now,
-        .clock = ops_clock,
-        .stats = ops_stats,
+        .now = engine_now,
+        .clock = engine_clock,
+        .stats = engine_stats,
         .take_lock = ops_lock,
         .let_go = ops_lock,
         .arm = ops_arm,
@@ -189,13 +176,6 @@ static int on_limit(sd_event_source *s, uint64_t usec, void *userdata) {
         r->is_late = true;
         (void) sd_event_source_set_time(s, usec + r->config->time_limit_usec + WATCH_LIMIT_USEC);
         return sd_event_source_set_enabled(s, SD_EVENT_ONESHOT);
-}
-
-static int on_timer(sd_event_source *s _unused_, uint64_t usec _unused_, void *userdata) {
-        Rescue *r = userdata;
-
-        cycle_on_timer(r->cycle);
-        return 0;
 }
 
 /* whether the host sleeps */
@@ -314,11 +294,6 @@ static int rescue_start_loop(Rescue *r) {
         k = sd_event_new(&r->event);
         if (k < 0)
                 return k;
-        k = sd_event_add_time(r->event, &r->timer, CLOCK_MONOTONIC, 0, 1, on_timer, r);
-        if (k < 0)
-                return k;
-        (void) sd_event_source_set_description(r->timer, "engine");
-        (void) sd_event_source_set_enabled(r->timer, SD_EVENT_OFF);
         k = sd_event_add_post(r->event, &r->look, on_look, r);
         if (k >= 0)
                 (void) sd_event_source_set_description(r->look, "what-is-left");
@@ -383,6 +358,8 @@ static int rescue_start(Rescue *r) {
                 k = rescue_open_files(r);
         if (k >= 0)
                 k = cycle_new(&rescue_ops, r, r->journal, 1, &r->cycle);
+        if (k >= 0)
+                k = engine_timer_new(r->event, r->cycle, &r->timer);
         if (k < 0)
                 return log_error_errno(k, "Cannot begin");
         r->cycle->time_limit_usec = r->config->time_limit_usec;

@@ -9,6 +9,7 @@
 #include <systemd/sd-event.h>
 #include "common/time-util.h"
 #include "daemon/cycle-internal.h"
+#include "daemon/engine-loop.h"
 #include "daemon/log.h"
 #include "daemon/plugin.h"
 
@@ -20,14 +21,6 @@ static Cycle *cycle;
 static Plugin *plugin;
 static bool is_enumerated, is_locked;
 static uint64_t released_usec;
-
-static void ops_now(void *userdata _unused_, ClockSample *ret) {
-        clock_sample_take(ret);
-}
-
-static int64_t ops_clock(void *userdata _unused_, int clock) {
-        return clock_now_ns(clock);
-}
 
 static void ops_stats(void *userdata _unused_, SuspendStats *ret) {
         *ret = (SuspendStats){ .success = -1, .fail = -1 };
@@ -43,10 +36,7 @@ static void ops_let_go(void *userdata _unused_) {
 }
 
 static void ops_arm(void *userdata _unused_, uint64_t usec) {
-        int enabled = usec == USEC_INFINITY ? SD_EVENT_OFF : SD_EVENT_ONESHOT;
-
-        (void) sd_event_source_set_time(timer, usec);
-        (void) sd_event_source_set_enabled(timer, enabled);
+        engine_timer_arm(timer, usec);
 }
 
 static void ops_on_milestone(void *u _unused_, CycleMilestone ms _unused_, Machine *m _unused_) {
@@ -68,8 +58,8 @@ static bool ops_has_ended(void *userdata, const char *key) {
 }
 
 static const CycleOps ops = {
-        .now = ops_now,
-        .clock = ops_clock,
+        .now = engine_now,
+        .clock = engine_clock,
         .stats = ops_stats,
         .take_lock = ops_take_lock,
         .let_go = ops_let_go,
@@ -83,11 +73,6 @@ static const CycleOps ops = {
         .has_ended = ops_has_ended,
         .on_enumerated = ops_on_enumerated,
 };
-
-static int on_timer(sd_event_source *s _unused_, uint64_t usec _unused_, void *u _unused_) {
-        cycle_on_timer(cycle);
-        return 0;
-}
 
 /* Runs the loop until the cycle is in @state. */
 static void wait_for(CycleState state) {
@@ -114,17 +99,8 @@ static void setup(void) {
         struct suspendd_host host = cycle_host();
 
         ck_assert_int_ge(sd_event_new(&event), 0);
-        ck_assert_int_ge(
-                        sd_event_add_time(
-                                        event,
-                                        &timer,
-                                        CLOCK_MONOTONIC,
-                                        UINT64_MAX,
-                                        1,
-                                        on_timer,
-                                        NULL),
-                        0);
         ck_assert_int_eq(cycle_new(&ops, NULL, NULL, 1, &cycle), 0);
+        ck_assert_int_ge(engine_timer_new(event, cycle, &timer), 0);
         cycle_set_delay_max(cycle, 2 * USEC_PER_SEC);
         host.event = event;
         ck_assert_int_eq(plugin_load(FAKE_DIRECTORY, "fake", &host, cycle, &plugin), 0);

@@ -35,6 +35,9 @@ typedef struct JournalNote {
         int64_t since_boottime_ns; /* since when it stands, if it was seen to; when it was written */
 } JournalNote;
 
+/* In the runtime directory. */
+#define JOURNAL_FILE "cycle"
+
 typedef struct Journal Journal;
 
 /* lifetime */

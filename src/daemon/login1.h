@@ -14,6 +14,7 @@
 
 #include <systemd/sd-bus.h>
 #include "common/macro.h"
+#include "common/time-util.h"
 
 typedef struct Login1 Login1;
 
@@ -57,6 +58,9 @@ bool login1_is_preparing(sd_bus *bus);
 
 /* Reads InhibitDelayMaxUSec, asynchronously; it is marked constant and is not. */
 int login1_query_delay_max(Login1 *l);
+
+/* With a sleep that was announced, and of which nothing more is heard. */
+#define LOGIN1_PATIENCE_USEC (10 * USEC_PER_SEC)
 
 /*
  * Begins to doubt that a sleep is still under way: asks every 250 ms until the answer has been no for

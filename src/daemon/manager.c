@@ -21,7 +21,6 @@
 #define BUS_NAME "org.suspendd1"
 #define BUS_ADDRESS "unix:path=/run/dbus/system_bus_socket"
 #define LOCK_WHY "VMs are suspended or paused before the host sleeps"
-#define ASLEEP_DOUBT_USEC (10 * USEC_PER_SEC)
 #define STORE_LIMIT_USEC (30 * USEC_PER_SEC)
 #define NAME_IS_OURS 1 /* DBUS_REQUEST_NAME_REPLY_PRIMARY_OWNER of the D-Bus specification */
 #define READY_RETRY_USEC (100 * USEC_PER_MSEC)
@@ -325,7 +324,7 @@ static void on_clock_jump(void *userdata, int64_t slept_ns, int64_t stepped_ns) 
 
         /* A wake that nobody announces: suspend-then-hibernate sleeps again, a dead logind never says. */
         if (slept_ns > 0 && m->cycle->state == CYCLE_SLEEPING)
-                login1_doubt(m->login1, ASLEEP_DOUBT_USEC);
+                login1_doubt(m->login1, LOGIN1_PATIENCE_USEC);
         cycle_on_clock_jump(m->cycle, stepped_ns);
 }
 
@@ -640,8 +639,8 @@ static int manager_open_files(Manager *m) {
         const ManagerOptions *o = &m->options;
         int r;
 
-        if (asprintf(&journal, "%s/cycle", o->runtime_dir) < 0 ||
-            asprintf(&state, "%s/state.json", o->runtime_dir) < 0 ||
+        if (asprintf(&journal, "%s/" JOURNAL_FILE, o->runtime_dir) < 0 ||
+            asprintf(&state, "%s/" RUNTIME_STATE_FILE, o->runtime_dir) < 0 ||
             asprintf(&history, "%s/history", o->state_dir) < 0)
                 return log_oom();
         r = make_directory(o->runtime_dir);

@@ -15,7 +15,6 @@
 #define AGENT_LIMIT_USEC (5 * USEC_PER_SEC)
 /* How long a late suspend may be watched for, and a bit. */
 #define WATCH_LIMIT_USEC (40 * USEC_PER_SEC)
-#define ASLEEP_DOUBT_USEC (10 * USEC_PER_SEC)
 /* The process that has the journal: "PID.STARTTIME". */
 #define PROCESS_FILE "rescue.pid"
 #define END_LIMIT_USEC (2 * USEC_PER_SEC)
@@ -250,7 +249,7 @@ static bool rescue_is_asleep(Rescue *r) {
         if (!login1_is_preparing(r->bus))
                 return false;
         (void) sd_bus_set_exit_on_disconnect(r->bus, true);
-        login1_doubt(r->login1, ASLEEP_DOUBT_USEC);
+        login1_doubt(r->login1, LOGIN1_PATIENCE_USEC);
         return true;
 }
 
@@ -320,8 +319,8 @@ static int rescue_open_files(Rescue *r) {
         const ManagerOptions *o = r->options;
         int k;
 
-        if (asprintf(&journal, "%s/cycle", o->runtime_dir) < 0 ||
-            asprintf(&state, "%s/state.json", o->runtime_dir) < 0 ||
+        if (asprintf(&journal, "%s/" JOURNAL_FILE, o->runtime_dir) < 0 ||
+            asprintf(&state, "%s/" RUNTIME_STATE_FILE, o->runtime_dir) < 0 ||
             asprintf(&kept, "%s/" RESCUE_CONFIG, o->runtime_dir) < 0)
                 return -ENOMEM;
         k = journal_open(journal, &r->journal);
@@ -391,7 +390,7 @@ static int rescue_list_plugins(const char *runtime_dir, char ***ret) {
         _cleanup_free_ char *path = NULL;
         int r;
 
-        if (asprintf(&path, "%s/cycle", runtime_dir) < 0) {
+        if (asprintf(&path, "%s/" JOURNAL_FILE, runtime_dir) < 0) {
                 path = NULL;
                 return -ENOMEM;
         }

@@ -18,6 +18,9 @@ typedef struct Registration {
         char *agent; /* or NULL */
 } Registration;
 
+/* In the runtime directory. */
+#define RUNTIME_STATE_FILE "state.json"
+
 typedef struct RuntimeState RuntimeState;
 
 /* Opens @path; contents that cannot be understood are logged and left out. Returns: 0; -ENOMEM. */

@@ -683,6 +683,10 @@ void config_policy(
                 *ret_source = source;
 }
 
+bool config_has_plugin(const Config *c, const char *name) {
+        return c->plugins && strings_have(c->plugins, name);
+}
+
 size_t config_plugin_settings(
                 const Config *c, const char *plugin, const struct suspendd_setting **ret_settings) {
         for (size_t i = 0; i < c->private->n_plugins; i++)

@@ -77,6 +77,9 @@ void config_policy(
                 Policy *ret,
                 const char **ret_source);
 
+/* Whether Plugins= names it. */
+bool config_has_plugin(const Config *c, const char *name);
+
 /* The lines of [Plugin NAME], in order; borrowed from @c. Returns: how many. */
 size_t config_plugin_settings(
                 const Config *c, const char *plugin, const struct suspendd_setting **ret_settings);

@@ -4,12 +4,14 @@
 /*
  * Manager, Inside
  *
- * What manager.c (lifetime, what happens outside) and manager-requests.c (what the bus asks for)
- * share.
+ * What manager.c (lifetime, what happens outside), manager-engine.c (what the engine wants done),
+ * manager-plugins.c and manager-requests.c (what the bus asks for) share.
  */
 
 #include "daemon/fd-store.h"
 #include "daemon/manager.h"
+
+#define LOCK_WHY "VMs are suspended or paused before the host sleeps"
 
 struct ManagerPrivate {
         sd_event_source *signals[3];
@@ -54,5 +56,18 @@ void manager_keep_config(Manager *m);
 /* Tells the journal: manager-log.c. */
 void manager_log_milestone(const Manager *m, CycleMilestone milestone);
 
-int manager_load_plugin_settings(Manager *m, Plugin *p);
+/* What the engine wants done: manager-engine.c. */
+extern const CycleOps manager_cycle_ops;
+
+/* manager-plugins.c */
+
 Plugin *manager_find_plugin(Manager *m, const char *name);
+
+/* Whether all have looked at all that they were told of. */
+bool manager_has_enumerated(const Manager *m);
+
+/* Those that are configured and those that the journal names. Returns as manager_apply_config(), for a start. */
+int manager_load_plugins(Manager *m);
+
+/* Hands all plugins their settings. Returns as manager_apply_config(). */
+int manager_load_settings(Manager *m);

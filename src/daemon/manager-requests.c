@@ -11,16 +11,6 @@
 
 #define REHEARSAL_MAX_USEC (3600 * USEC_PER_SEC)
 
-Plugin *manager_find_plugin(Manager *m, const char *name) {
-        LIST_FOREACH(i, &m->plugins) {
-                Plugin *p = LIST_ENTRY(i, Plugin, plugins);
-
-                if (str_equal(p->api->name, name))
-                        return p;
-        }
-        return NULL;
-}
-
 /* Whoever is nearer to the machine has precedence: a command, the VM's own definition, a file. */
 void manager_fill_policy(Manager *m, Machine *machine) {
         const char *distrust = runtime_state_distrust(m->runtime_state, machine->key);
@@ -203,24 +193,6 @@ int manager_notify(
                 *ret_why = p->api->notify ? "the plugin does not know the event"
                                           : "the plugin takes no hints";
         return r;
-}
-
-static bool config_has_plugin(const Config *c, const char *name) {
-        for (char **p = c->plugins; p && *p; p++)
-                if (str_equal(*p, name))
-                        return true;
-        return false;
-}
-
-int manager_load_plugin_settings(Manager *m, Plugin *p) {
-        const Config *c = m->private->recovery ?: m->config;
-        const struct suspendd_setting *settings;
-        size_t n = config_plugin_settings(c, p->api->name, &settings);
-
-        /* One that was loaded for the sake of what was held knows what it needs; nothing else is its to find. */
-        if (!m->private->recovery && !config_has_plugin(m->config, p->api->name))
-                return 0;
-        return p->api->load ? p->api->load(p->instance, settings, n) : 0;
 }
 
 int manager_reload(Manager *m, const char **ret_why) {

@@ -7,7 +7,6 @@
 #include <sys/eventfd.h>
 #include <sys/stat.h>
 #include <systemd/sd-daemon.h>
-#include "common/passing-error.h"
 #include "common/safe-path.h"
 #include "common/text-escape.h"
 #include "common/time-util.h"
@@ -20,7 +19,6 @@
 
 #define BUS_NAME "org.suspendd1"
 #define BUS_ADDRESS "unix:path=/run/dbus/system_bus_socket"
-#define LOCK_WHY "VMs are suspended or paused before the host sleeps"
 #define STORE_LIMIT_USEC (30 * USEC_PER_SEC)
 #define NAME_IS_OURS 1 /* DBUS_REQUEST_NAME_REPLY_PRIMARY_OWNER of the D-Bus specification */
 #define READY_RETRY_USEC (100 * USEC_PER_MSEC)
@@ -36,226 +34,6 @@ enum {
         PRIORITY_API = AUTHORITY_CALLS_PRIORITY,
         PRIORITY_CHORES = SD_EVENT_PRIORITY_IDLE,
         PRIORITY_LAST, /* also before a wait: behind what the connections do then */
-};
-
-/* what the engine wants done */
-
-static void ops_take_lock(void *userdata) {
-        Manager *m = userdata;
-        int r;
-
-        if (m->private->is_quitting)
-                return;
-        r = inhibitor_take(m->delay_lock, LOCK_WHY);
-        if (r < 0 && r != -EALREADY)
-                (void) log_error_errno(r, "Cannot ask logind for a delay lock");
-}
-
-static void ops_let_go(void *userdata) {
-        Manager *m = userdata;
-
-        inhibitor_drop(m->delay_lock);
-        /* Where it was not given yet nobody waits for it any more. */
-        m->private->is_lock_answered = true;
-        manager_chores(m);
-}
-
-static void ops_arm(void *userdata, uint64_t usec) {
-        Manager *m = userdata;
-
-        engine_timer_arm(m->private->timer, usec);
-}
-
-static void manager_keep_record(Manager *m) {
-        _cleanup_free_ char *record = cycle_record(m->cycle);
-        int r;
-
-        r = record ? history_append(m->history, m->cycle->report.number, record) : -ENOMEM;
-        if (r < 0)
-                (void) log_error_errno(r, "Cannot keep the record of this cycle");
-}
-
-static void ops_on_milestone(void *userdata, CycleMilestone milestone, Machine *machine) {
-        Manager *m = userdata;
-
-        bus_api_milestone(m->bus_api, milestone, machine);
-        manager_log_milestone(m, milestone);
-        if (milestone == CYCLE_FINISHED || milestone == CYCLE_AMENDED)
-                manager_keep_record(m);
-        if (!cycle_is_urgent(m->cycle))
-                manager_chores(m);
-}
-
-static void ops_on_machine_added(void *userdata, Machine *machine) {
-        Manager *m = userdata;
-
-        (void) log_full(&(LogFields){ .machine = machine->id,
-                                      .plugin = machine->plugin->api->name },
-                        LOG_INFO,
-                        0,
-                        "Machine %s is here (%s)",
-                        machine->id,
-                        machine->vmm ?: machine->plugin->api->name);
-        bus_api_machine_added(m->bus_api, machine);
-        manager_chores(m);
-}
-
-static void ops_on_machine_removed(void *userdata, Machine *machine) {
-        Manager *m = userdata;
-
-        mode_store_forget(m->private->mode_store, machine);
-        bus_api_machine_removed(m->bus_api, machine);
-        /* Trusted again when its VMM is another; one that is only out of reach may come back as it was. */
-        if (machine->run_state != SUSPENDD_STATE_UNKNOWN)
-                (void) runtime_state_set_distrust(m->runtime_state, machine->key, NULL);
-        (void) log_full(&(LogFields){ .machine = machine->id,
-                                      .plugin = machine->plugin->api->name },
-                        LOG_INFO,
-                        0,
-                        "Machine %s is gone",
-                        machine->id);
-        manager_chores(m);
-}
-
-static void ops_on_machine_changed(void *userdata, Machine *machine) {
-        Manager *m = userdata;
-
-        bus_api_machine_changed(m->bus_api, machine);
-        if (!cycle_is_urgent(m->cycle))
-                manager_chores(m);
-}
-
-static void ops_fill_policy(void *userdata, Machine *machine) {
-        manager_fill_policy(userdata, machine);
-}
-
-static void ops_on_distrust(void *userdata, Machine *machine) {
-        Manager *m = userdata;
-
-        (void) runtime_state_set_distrust(m->runtime_state, machine->key, machine->distrust);
-}
-
-static int ops_keep_fd(void *userdata, const Plugin *p, const char *name, int fd) {
-        Manager *m = userdata;
-
-        return fd_store_keep(m->private->fd_store, p->api->name, name, fd);
-}
-
-static void ops_drop_fd(void *userdata, const Plugin *p, const char *name) {
-        Manager *m = userdata;
-
-        fd_store_drop(m->private->fd_store, p->api->name, name);
-}
-
-static void ops_on_enumerated(void *userdata) {
-        Manager *m = userdata;
-
-        LIST_FOREACH(i, &m->plugins)
-        if (!LIST_ENTRY(i, Plugin, plugins)->is_enumerated)
-                return;
-        cycle_on_enumerated(m->cycle);
-        manager_chores(m);
-}
-
-static void ops_on_stored(
-                void *userdata, const Plugin *p, uint64_t request, int result, const char *why) {
-        Manager *m = userdata;
-
-        mode_store_answer(m->private->mode_store, p, request, result, why);
-}
-
-static void ops_on_trouble(void *userdata, const Plugin *p) {
-        LogFields fields = { .plugin = p->api->name };
-        Manager *m = userdata;
-
-        if (p->trouble)
-                (void) log_full(&fields, LOG_WARNING, 0, "%s: %s", p->api->name, p->trouble);
-        else
-                (void) log_full(&fields, LOG_NOTICE, 0, "%s: the trouble is over", p->api->name);
-        bus_api_manager_changed(m->bus_api, "Troubles");
-        manager_chores(m);
-}
-
-static void ops_drift(void *userdata, const struct suspendd_drift *drift) {
-        Manager *m = userdata;
-        int r;
-
-        LIST_FOREACH(i, &m->plugins) {
-                const Plugin *p = LIST_ENTRY(i, Plugin, plugins);
-                LogFields fields = { .machine = drift->name, .plugin = p->api->name };
-
-                r = p->api->drift ? p->api->drift(p->instance, drift) : 0;
-                if (r < 0)
-                        log_with(&fields,
-                                 LOG_WARNING,
-                                 r,
-                                 "Cannot tell %s of its drift",
-                                 drift->name);
-        }
-}
-
-static int ops_answer(void *userdata, const Machine *machine, struct suspendd_answer *ret) {
-        Manager *m = userdata;
-
-        LIST_FOREACH(i, &m->plugins) {
-                const Plugin *p = LIST_ENTRY(i, Plugin, plugins);
-
-                *ret = (struct suspendd_answer){ .size = sizeof(*ret) };
-                if (p->api->answer &&
-                    p->api->answer(p->instance, machine->name, machine->uuid, ret) > 0)
-                        return 1;
-        }
-        return 0;
-}
-
-static const char *ops_page_name(void *userdata, const Machine *machine) {
-        Manager *m = userdata;
-
-        LIST_FOREACH(i, &m->plugins) {
-                const Plugin *p = LIST_ENTRY(i, Plugin, plugins);
-                const char *name = p->api->page_name ? p->api->page_name(
-                                                                       p->instance,
-                                                                       machine->name,
-                                                                       machine->uuid)
-                                                     : NULL;
-
-                if (name)
-                        return name;
-        }
-        return NULL;
-}
-
-static bool ops_has_ended(void *userdata, const char *key) {
-        Manager *m = userdata;
-
-        LIST_FOREACH(i, &m->plugins)
-        if (plugin_has_ended(LIST_ENTRY(i, Plugin, plugins), key))
-                return true;
-        return false;
-}
-
-static const CycleOps cycle_ops = {
-        .now = engine_now,
-        .clock = engine_clock,
-        .stats = engine_stats,
-        .take_lock = ops_take_lock,
-        .let_go = ops_let_go,
-        .arm = ops_arm,
-        .on_milestone = ops_on_milestone,
-        .on_machine_added = ops_on_machine_added,
-        .on_machine_removed = ops_on_machine_removed,
-        .on_machine_changed = ops_on_machine_changed,
-        .fill_policy = ops_fill_policy,
-        .on_distrust = ops_on_distrust,
-        .has_ended = ops_has_ended,
-        .keep_fd = ops_keep_fd,
-        .drop_fd = ops_drop_fd,
-        .on_enumerated = ops_on_enumerated,
-        .on_stored = ops_on_stored,
-        .on_trouble = ops_on_trouble,
-        .drift = ops_drift,
-        .answer = ops_answer,
-        .page_name = ops_page_name,
 };
 
 /* what happens outside */
@@ -572,10 +350,7 @@ static int on_chores(sd_event_source *s _unused_, void *userdata) {
         manager_end_recovery(m);
 
         if (!p->is_ready) {
-                LIST_FOREACH(i, &m->plugins)
-                if (!LIST_ENTRY(i, Plugin, plugins)->is_enumerated)
-                        return 0;
-                if (!p->is_lock_answered || !p->is_named)
+                if (!manager_has_enumerated(m) || !p->is_lock_answered || !p->is_named)
                         return 0;
                 r = sd_notify(false, "READY=1");
                 if (r < 0)
@@ -671,7 +446,7 @@ static int manager_start_engine(Manager *m) {
         sd_event_source **timer = &m->private->timer;
         int r;
 
-        r = cycle_new(&cycle_ops, m, m->journal, next_number, &m->cycle);
+        r = cycle_new(&manager_cycle_ops, m, m->journal, next_number, &m->cycle);
         if (r < 0)
                 return r;
         r = engine_timer_new(m->event, m->cycle, timer);
@@ -780,29 +555,8 @@ static void manager_adopt(Manager *m) {
         cycle_handle(m->cycle, is_preparing ? CYCLE_EVENT_ADOPT_ASLEEP : CYCLE_EVENT_ADOPT_AWAKE);
 }
 
-/* Returns: 0; an error that may pass, the last of which there were. */
-static int manager_load_settings(Manager *m, bool has_drift) {
-        int passing = 0;
-
-        LIST_FOREACH(i, &m->plugins) {
-                Plugin *p = LIST_ENTRY(i, Plugin, plugins);
-                int r;
-
-                if ((p->api->drift != NULL) != has_drift)
-                        continue;
-                r = manager_load_plugin_settings(m, p);
-                if (r >= 0)
-                        continue;
-                (void) log_error_errno(r, "Plugin %s cannot take its settings", p->api->name);
-                p->is_enumerated =
-                                true; /* it will find no machines, and nobody shall wait for them */
-                passing = error_is_passing(r) ? r : passing;
-        }
-        return passing;
-}
-
 int manager_apply_config(Manager *m) {
-        int r, passing;
+        int r;
 
         m->cycle->cap_usec = m->config->budget_max_usec;
         m->cycle->suspend_share = m->config->suspend_share;
@@ -814,80 +568,8 @@ int manager_apply_config(Manager *m) {
                 manager_fill_policy(m, machine);
                 bus_api_machine_changed(m->bus_api, machine);
         }
-        /* Whoever tells guests is ready before there are machines to run again. */
-        passing = manager_load_settings(m, true);
-        r = manager_load_settings(m, false);
+        r = manager_load_settings(m);
         manager_chores(m);
-        return MIN(r, passing);
-}
-
-static void on_fd_restored(void *userdata, const char *name, int fd) {
-        const Plugin *p = userdata;
-
-        p->api->restore_fd(p->instance, name, fd);
-}
-
-/* What no plugin takes, nobody answers to any more: whoever waits for it shall see that. */
-static void manager_restore_fds(Manager *m) {
-        FdStore *store = m->private->fd_store;
-        size_t n;
-
-        LIST_FOREACH(i, &m->plugins) {
-                Plugin *p = LIST_ENTRY(i, Plugin, plugins);
-
-                if (p->api->restore_fd)
-                        fd_store_hand_out(store, p->api->name, on_fd_restored, p);
-        }
-        n = fd_store_settle(store);
-        if (n > 0)
-                log_notice("%zu descriptors of an earlier life are wanted by no plugin", n);
-}
-
-/* One that is broken is done without. One that we lacked something for is the next start's. */
-static int manager_load_plugin(Manager *m, const char *name) {
-        struct suspendd_host host = cycle_host();
-        Plugin *p;
-        int r;
-
-        host.event = m->event;
-        r = plugin_load(m->options.plugin_dir, name, &host, m->cycle, &p);
-        if (r < 0)
-                return error_is_passing(r) ? r : 0;
-        list_append(&m->plugins, &p->plugins);
-        m->cycle->has_drift |= p->api->drift != NULL;
-        plugin_register_again(p, m->runtime_state);
-        return 0;
-}
-
-/* Whatever is configured: what an earlier life has stopped is run again. */
-static int manager_load_noted_plugins(Manager *m) {
-        char **names;
-        int r;
-
-        r = plugins_of_journal(m->journal, &names);
-        if (r < 0)
-                return r;
-        for (char **name = names; *name; name++) {
-                if (r >= 0 && !manager_find_plugin(m, *name))
-                        r = manager_load_plugin(m, *name);
-                free(*name);
-        }
-        free(names);
-        return r;
-}
-
-static int manager_load_plugins(Manager *m) {
-        int r = 0;
-
-        for (char **name = m->config->plugins; name && *name && r >= 0; name++)
-                r = manager_load_plugin(m, *name);
-        if (r >= 0)
-                r = manager_load_noted_plugins(m);
-        if (r < 0)
-                return r;
-        manager_restore_fds(m);
-        r = manager_apply_config(m);
-        ops_on_enumerated(m);
         return r;
 }
 

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #include "world.h"
-#include "daemon/manager.c" /* NOLINT(bugprone-suspicious-include): for the engine's wishes */
+#include "daemon/manager.c" /* NOLINT(bugprone-suspicious-include): for its chores and locks */
 #include "listener.h"
 
 #define BEGAN_NS (INT64_C(1000) * NSEC_PER_SEC)
@@ -405,7 +405,7 @@ void world_pass(World *w, uint64_t usec, uint64_t slept_usec) {
 static void manager_open(Manager *m) {
         static CycleOps ops;
 
-        ops = cycle_ops;
+        ops = manager_cycle_ops;
         ops.now = clock_take;
         ops.clock = clock_of;
         ops.arm = clock_arm;

@@ -119,7 +119,6 @@ START_TEST(test_only_a_plain_name_is_looked_for) {
 }
 END_TEST
 
-/* Copies a library of the system, which is none of ours. */
 /* Whoever tries again later may well load it. */
 START_TEST(test_what_was_lacking_is_told) {
         struct rlimit limit, none = { 0 };
@@ -136,6 +135,7 @@ START_TEST(test_what_was_lacking_is_told) {
 }
 END_TEST
 
+/* Copies a library of the system, which is none of ours. */
 START_TEST(test_library_that_is_no_plugin_is_refused) {
         char *libc;
         size_t size;

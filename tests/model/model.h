@@ -6,7 +6,7 @@
  *
  * The daemon, its journal and the world around them, so small that each state they can come to is
  * looked at: a State is a few bytes, without a clock, and there are finitely many of it. The daemon
- * (daemon.c) follows the engine's own tables, which it is linked with, and carries out their actions
+ * (daemon.h) follows the engine's own tables, which it is linked with, and carries out their actions
  * as machine.c and cycle.c do; test-same.c holds it against those, step by step. The world (world.c)
  * is whatever may happen: VMMs that answer late or never, agents that suspend when nobody waits any
  * more, users, a daemon that dies between any two of its effects. explore.h goes through it all.
@@ -159,7 +159,7 @@ void world_init(State *s, unsigned n_vms, bool is_relative, bool is_stacking);
 /* Plays a move, by the daemon's death amidst it if @move says so. Returns: false if it cannot happen. */
 bool world_play(Play *p, Move move);
 
-/* What the daemon's commands do to a VM: called by daemon.c. Returns: whether there was room. */
+/* What the daemon's commands do to a VM: called by the daemon. Returns: whether there was room. */
 bool world_send(Play *p, unsigned i, enum suspendd_act act);
 /* The daemon no longer waits for the step. */
 void world_cancel(Play *p, unsigned i, uint8_t act);
@@ -180,7 +180,7 @@ void promise_settle(const Play *from, bool strikes, Play *ret);
 
 void play_fault(Play *p, const char *fault);
 
-/* daemon.c */
+/* daemon-cycle.c, daemon-machine.c */
 
 void daemon_start(Play *p);
 void daemon_crash(Play *p);

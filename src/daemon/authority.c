@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <inttypes.h>
 #include "common/list.h"
+#include "common/safe-path.h"
 #include "common/text-escape.h"
 #include "common/time-util.h"
 #include "daemon/log.h"
@@ -279,11 +280,6 @@ static void question_ask_polkit(Question *q) {
 
 /* who it is */
 
-/* Whose process this is may steer it anyway: on a private bus, without root. */
-static bool is_master(uid_t user) {
-        return user == 0 || user == geteuid();
-}
-
 static void authority_learn(Authority *a, const char *sender, uid_t user) {
         Known *k = &a->known[a->next_known++ % KNOWN_MAX];
 
@@ -320,7 +316,7 @@ static int on_user(sd_bus_message *reply, void *userdata, sd_bus_error *error) {
 
         q->user = user;
         authority_learn(q->authority, sd_bus_message_get_sender(q->call), user);
-        if (is_master(user))
+        if (user_is_us(user))
                 question_grant(q);
         else
                 question_ask_polkit(q);
@@ -355,7 +351,7 @@ static int check_peer(sd_bus_message *call, sd_bus_error *error) {
         r = sd_bus_query_sender_creds(call, SD_BUS_CREDS_EUID, &creds);
         if (r >= 0)
                 r = sd_bus_creds_get_euid(creds, &user);
-        if (r >= 0 && is_master(user))
+        if (r >= 0 && user_is_us(user))
                 return 0;
         return sd_bus_error_set(error, SD_BUS_ERROR_ACCESS_DENIED, "Only root may do this.");
 }
@@ -371,7 +367,7 @@ int authority_check(Authority *a, sd_bus_message *call, const char *action, sd_b
         if (!sender)
                 return check_peer(call, error);
         is_known = authority_knows(a, sender, &user);
-        if (is_known && is_master(user))
+        if (is_known && user_is_us(user))
                 return 0;
 
         q = malloc(sizeof(*q));

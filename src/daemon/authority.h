@@ -4,10 +4,11 @@
 /*
  * Authority
  *
- * Who may call what. Root may, and so may the user that the daemon runs as; of all others polkit is
- * asked, where it is there. All questions go out on a connection of their own and none is waited for: a
- * call whose sender is not known yet is put aside, and handled anew from its beginning once he may. Of
- * the call of one who has gone nothing comes. How many questions are open is bounded, and of a user's.
+ * Who may call what. Root may, and so may the user that the daemon runs as, who may steer it anyway; of
+ * all others polkit is asked, where it is there. All questions go out on a connection of their own and
+ * none is waited for: a call whose sender is not known yet is put aside, and handled anew from its
+ * beginning once he may. Of the call of one who has gone nothing comes. How many questions are open is
+ * bounded, and of a user's.
  */
 
 #include <systemd/sd-bus.h>

@@ -7,6 +7,7 @@
 #include <sys/stat.h>
 #include <time.h>
 #include "common/clock-sample.h"
+#include "common/safe-path.h"
 #include "daemon/journal-format.h"
 #include "daemon/log.h"
 #include "daemon/messages.h"
@@ -94,8 +95,7 @@ static int file_open(const char *path, int *ret_fd) {
                 if (fstat(fd, &opened) < 0)
                         return -errno;
                 /* Whoever else could have written it could have machines run that are not ours to run. */
-                if (!S_ISREG(opened.st_mode) ||
-                    (opened.st_uid != 0 && opened.st_uid != geteuid()) ||
+                if (!S_ISREG(opened.st_mode) || !user_is_us(opened.st_uid) ||
                     (opened.st_mode & (S_IWGRP | S_IWOTH)))
                         return -EUCLEAN;
                 if (flock(fd, LOCK_EX | LOCK_NB) < 0)

@@ -16,7 +16,7 @@ MS = 1000000
 # On arm64 the driver wants an interrupt if the page says that it notifies.
 CONFIG = "[Manager]\nPlugins=page\n[Plugin page]\nPage=x86 root 2 notify\nPage=arm root 2\n"
 REWRITES = 100000
-REWRITES_A_HINT = 10000  # tests/plugins/page-by-hint.c
+REWRITES_A_HINT = 2000  # tests/plugins/page-by-hint.c
 STOPS, STOP_MS = 50, 200
 
 # What page-tool tells of its samples: magic, begun, done, errors, changes, longest gap; then each change: sample,

@@ -87,7 +87,7 @@ static void cycle_plan(ModelVm *vm) {
                 m->asked = SUSPENDD_ACT_PAUSE;
         else if (m->run_state == SUSPENDD_STATE_RUNNING)
                 m->asked = vm->has_agent && !m->is_suspend_owed ? SUSPENDD_ACT_SUSPEND
-                                                               : SUSPENDD_ACT_PAUSE;
+                                                                : SUSPENDD_ACT_PAUSE;
 }
 
 static JournalNoteKind cycle_intent(const ModelMachine *m) {

@@ -210,6 +210,9 @@ class Promises(SuspenddCase):
         self.each(lambda _kind, _mode, figures: self.assertLessEqual(abs(figures.error), 2 * MS + figures.uncertainty),
                   "suspend", "pause")
         self.each(lambda _kind, _mode, figures: self.assert_near(figures.lacks["realtime"], 0, 0.2), "nothing")
+        doubt = max(figures.uncertainty for (mode, _), figures in self.figures.items() if mode != "nothing")
+        if doubt > 2 * MS:
+            self.skipTest("too busy a machine to read its guests' clocks: %.1f ms in doubt" % (doubt / MS))
 
     def test_page_tells_what_the_clocks_lack(self):
         def check(kind, mode, figures):

@@ -2,47 +2,20 @@
 
 /* Who may lead us where. Most of it needs root, to be several users. */
 
-#include <check.h>
 #include <errno.h>
-#include <fcntl.h>
-#include <ftw.h>
 #include "common/safe-path.h"
+#include "scratch.h"
 
-#define JOE 65533
-#define EVE 65534
-
-static char folder[64];
 static const char *why;
 
-static const char *in_folder(const char *name) {
-        static char paths[4][128];
-        static unsigned next;
-        char *path = paths[next++ % 4];
-
-        (void) snprintf(path, sizeof(paths[0]), "%s/%s", folder, name);
-        return path;
-}
-
 static void setup(void) {
-        (void) snprintf(folder, sizeof(folder), "/tmp/test-safe-path-XXXXXX");
-        ck_assert_ptr_nonnull(mkdtemp(folder));
-        ck_assert_int_eq(chmod(folder, 0755), 0);
+        scratch_make();
+        ck_assert_int_eq(chmod(scratch, 0755), 0);
         why = NULL;
 }
 
-static int remove_one(const char *path, const struct stat *st, int type, struct FTW *ftw) {
-        (void) st;
-        (void) type;
-        (void) ftw;
-        return remove(path);
-}
-
-static void teardown(void) {
-        ck_assert_int_eq(nftw(folder, remove_one, 16, FTW_DEPTH | FTW_PHYS), 0);
-}
-
 static void make(const char *name, uid_t owner, mode_t mode) {
-        const char *path = in_folder(name);
+        const char *path = scratch_path(name);
 
         ck_assert_int_eq(mkdir(path, 0700), 0);
         ck_assert_int_eq(chown(path, owner, owner), 0);
@@ -50,7 +23,7 @@ static void make(const char *name, uid_t owner, mode_t mode) {
 }
 
 static void make_file(const char *name, uid_t owner) {
-        const char *path = in_folder(name);
+        const char *path = scratch_path(name);
         _cleanup_close_ int fd = open(path, O_CREAT | O_EXCL | O_WRONLY | O_CLOEXEC, 0600);
 
         ck_assert_int_ge(fd, 0);
@@ -58,7 +31,7 @@ static void make_file(const char *name, uid_t owner) {
 }
 
 static void make_link(const char *name, const char *target, uid_t owner) {
-        const char *path = in_folder(name);
+        const char *path = scratch_path(name);
 
         ck_assert_int_eq(symlink(target, path), 0);
         ck_assert_int_eq(lchown(path, owner, owner), 0);
@@ -69,7 +42,7 @@ static int look(const char *name) {
         int r;
 
         why = NULL;
-        r = safe_path_open(in_folder(name), &p, &why);
+        r = safe_path_open(scratch_path(name), &p, &why);
         ck_assert_int_eq(r >= 0, p.fd >= 0);
         ck_assert_int_eq(r == -EPERM, !!why);
         return r;
@@ -78,7 +51,7 @@ static int look(const char *name) {
 static uid_t owner_of(const char *name) {
         _cleanup_(safe_path_done) SafePath p = SAFE_PATH_NONE;
 
-        ck_assert_int_eq(safe_path_open(in_folder(name), &p, &why), 0);
+        ck_assert_int_eq(safe_path_open(scratch_path(name), &p, &why), 0);
         return p.owner;
 }
 
@@ -86,8 +59,8 @@ static bool is_same(const char *name, const char *other) {
         _cleanup_(safe_path_done) SafePath p = SAFE_PATH_NONE;
         struct stat st;
 
-        ck_assert_int_eq(safe_path_open(in_folder(name), &p, &why), 0);
-        ck_assert_int_eq(stat(in_folder(other), &st), 0);
+        ck_assert_int_eq(safe_path_open(scratch_path(name), &p, &why), 0);
+        ck_assert_int_eq(stat(scratch_path(other), &st), 0);
         return p.st.st_ino == st.st_ino && p.st.st_dev == st.st_dev;
 }
 
@@ -102,7 +75,7 @@ START_TEST(test_own_paths_lead_where_the_kernel_has_them) {
         make_file("a/b/file", me);
         make_link("relative", "a/b/../b", me);
         make_link("a/b/up", "../..", me);
-        make_link("absolute", in_folder("a"), me);
+        make_link("absolute", scratch_path("a"), me);
         ck_assert(is_same("a/b/file", "a/b/file"));
         ck_assert(is_same("a//b/./file", "a/b/file"));
         ck_assert(is_same("a/b/../../a/b/file", "a/b/file"));
@@ -112,7 +85,7 @@ START_TEST(test_own_paths_lead_where_the_kernel_has_them) {
         ck_assert(is_same("../../../../../../", "../.."));
         ck_assert_int_eq(look("none"), -ENOENT);
         ck_assert_int_eq(look("a/b/file/none"), -ENOTDIR);
-        ck_assert_int_eq(chdir(in_folder("a/b")), 0);
+        ck_assert_int_eq(chdir(scratch_path("a/b")), 0);
         ck_assert_int_eq(safe_path_open("../b/file", &p, &why), 0);
         ck_assert_int_eq(safe_path_check_ours(&p, &why), 0);
         safe_path_done(&p);
@@ -147,7 +120,7 @@ START_TEST(test_directory_that_others_may_write_leads_nowhere) {
         ck_assert_int_eq(look("open"), 0);
         ck_assert_int_eq(look("open/file"), -EPERM);
         ck_assert_int_eq(look("open/none"), -ENOENT);
-        ck_assert_int_eq(chmod(in_folder("open"), 0755), 0);
+        ck_assert_int_eq(chmod(scratch_path("open"), 0755), 0);
         ck_assert_int_eq(look("open/file"), 0);
 }
 END_TEST
@@ -159,12 +132,12 @@ START_TEST(test_what_is_found_is_what_was_examined) {
 
         make_file("a", geteuid());
         make_file("b", geteuid());
-        ck_assert_int_eq(safe_path_open(in_folder("a"), &p, &why), 0);
-        ck_assert_int_eq(rename(in_folder("b"), in_folder("a")), 0);
+        ck_assert_int_eq(safe_path_open(scratch_path("a"), &p, &why), 0);
+        ck_assert_int_eq(rename(scratch_path("b"), scratch_path("a")), 0);
         name = safe_path_name(&p);
         ck_assert_int_eq(stat(name.text, &st), 0);
         ck_assert_uint_eq(st.st_ino, p.st.st_ino);
-        ck_assert_int_eq(stat(in_folder("a"), &st), 0);
+        ck_assert_int_eq(stat(scratch_path("a"), &st), 0);
         ck_assert_uint_ne(st.st_ino, p.st.st_ino);
 }
 END_TEST
@@ -192,7 +165,7 @@ END_TEST
 static int check(const char *name) {
         _cleanup_(safe_path_done) SafePath p = SAFE_PATH_NONE;
 
-        ck_assert_int_eq(safe_path_open(in_folder(name), &p, &why), 0);
+        ck_assert_int_eq(safe_path_open(scratch_path(name), &p, &why), 0);
         return safe_path_check_ours(&p, &why);
 }
 
@@ -205,9 +178,9 @@ START_TEST(test_ours_is_what_nobody_else_has_a_say_in) {
         ck_assert_int_eq(check("root/file"), 0);
         ck_assert_int_eq(check("root/joes"), -EPERM);
         ck_assert_int_eq(check("joe/roots"), -EPERM);
-        ck_assert_int_eq(chmod(in_folder("root/file"), 0620), 0);
+        ck_assert_int_eq(chmod(scratch_path("root/file"), 0620), 0);
         ck_assert_int_eq(check("root/file"), -EPERM);
-        ck_assert_int_eq(chmod(in_folder("root"), 0757), 0);
+        ck_assert_int_eq(chmod(scratch_path("root"), 0757), 0);
         ck_assert_int_eq(check("root"), -EPERM);
 }
 END_TEST
@@ -267,11 +240,11 @@ START_TEST(test_groups_have_a_say_as_all_have) {
         make("group", 0, 0775);
         make_file("group/file", 0);
         ck_assert_int_eq(look("group/file"), 0);
-        ck_assert_int_eq(chown(in_folder("group"), 0, JOE), 0);
+        ck_assert_int_eq(chown(scratch_path("group"), 0, JOE), 0);
         ck_assert_int_eq(look("group/file"), -EPERM);
-        ck_assert_int_eq(chmod(in_folder("group"), 01775), 0);
+        ck_assert_int_eq(chmod(scratch_path("group"), 01775), 0);
         ck_assert_int_eq(look("group/file"), 0);
-        ck_assert_int_eq(chown(in_folder("group/file"), JOE, 0), 0);
+        ck_assert_int_eq(chown(scratch_path("group/file"), JOE, 0), 0);
         ck_assert_int_eq(look("group/file"), -EPERM);
 }
 END_TEST
@@ -285,8 +258,8 @@ START_TEST(test_step_is_as_the_whole) {
         make("joe", JOE, 0700);
         make_link("joe/link", "../root/file", JOE);
         make_link("root/link", "../joe", 0);
-        ck_assert_int_eq(safe_path_open(in_folder("root"), &at, &why), 0);
-        path = in_folder("root");
+        ck_assert_int_eq(safe_path_open(scratch_path("root"), &at, &why), 0);
+        path = scratch_path("root");
         ck_assert_int_eq(safe_path_step(&at, path, "file", &next, &why), 0);
         safe_path_done(&next);
         ck_assert_int_eq(safe_path_step(&at, path, "link", &next, &why), 0);
@@ -294,14 +267,14 @@ START_TEST(test_step_is_as_the_whole) {
         safe_path_done(&at);
         at = next;
         next.fd = -1;
-        ck_assert_int_eq(safe_path_step(&at, in_folder("joe"), "link", &next, &why), -EPERM);
-        ck_assert_int_eq(safe_path_step(&at, in_folder("joe"), "..", &next, &why), 0);
+        ck_assert_int_eq(safe_path_step(&at, scratch_path("joe"), "link", &next, &why), -EPERM);
+        ck_assert_int_eq(safe_path_step(&at, scratch_path("joe"), "..", &next, &why), 0);
         ck_assert_uint_eq(next.owner, 0);
 }
 END_TEST
 
 static void add_tests(TCase *t) {
-        tcase_add_checked_fixture(t, setup, teardown);
+        tcase_add_checked_fixture(t, setup, scratch_remove);
         tcase_add_test(t, test_own_paths_lead_where_the_kernel_has_them);
         tcase_add_test(t, test_links_end_somewhere);
         tcase_add_test(t, test_directory_that_others_may_write_leads_nowhere);
@@ -318,16 +291,8 @@ static void add_tests(TCase *t) {
 }
 
 int main(void) {
-        Suite *suite = suite_create("safe-path");
         TCase *t = tcase_create("safe-path");
-        SRunner *runner;
-        int n_failed;
 
         add_tests(t);
-        suite_add_tcase(suite, t);
-        runner = srunner_create(suite);
-        srunner_run_all(runner, CK_ENV);
-        n_failed = srunner_ntests_failed(runner);
-        srunner_free(runner);
-        return n_failed > 0 ? EXIT_FAILURE : EXIT_SUCCESS;
+        return scratch_run(t, "safe-path");
 }

@@ -2,6 +2,7 @@
 #include <errno.h>
 #include <sys/socket.h>
 #include <sys/un.h>
+#include "daemon/log.h"
 #include "scratch.h"
 
 static int journal = -1; /* what journald would read */

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #include <errno.h>
 #include <sys/resource.h>
+#include "daemon/log.h"
 #include "daemon/plugin.h"
 #include "scratch.h"
 

@@ -12,8 +12,8 @@
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include "common/clock-sample.h"
-#include "daemon/scratch.h"
 #include "plugins/page/page.h"
+#include "scratch.h"
 
 #define REWRITES 100000
 #define SEQUENCE_WORD (offsetof(VmclockPage, sequence) / sizeof(PageWord))

@@ -12,9 +12,9 @@
 #include "common/json-bounded.h"
 #include "common/page-layout.h"
 #include "common/process.h"
-#include "daemon/scratch.h"
 #include "fake-host.h"
 #include "plugins/page/store.h"
+#include "scratch.h"
 
 #define S INT64_C(1000000000)
 #define UUID "6a1b1fd0-2b5c-4c2a-9d6e-0123456789ab"

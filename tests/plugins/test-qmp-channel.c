@@ -2,44 +2,15 @@
 
 /* To whom one connects when a user swaps what is there meanwhile. */
 
-#include <check.h>
 #include <errno.h>
-#include <fcntl.h>
-#include <ftw.h>
 #include <sys/socket.h>
-#include <sys/stat.h>
 #include <sys/un.h>
-#include "common/macro.h"
 #include "plugins/qmp/channel.h"
-
-#define JOE 65533
-
-static char folder[64];
-
-static const char *in_folder(const char *name) {
-        static char paths[4][100];
-        static unsigned next;
-        char *path = paths[next++ % 4];
-
-        (void) snprintf(path, sizeof(paths[0]), "%s/%s", folder, name);
-        return path;
-}
+#include "scratch.h"
 
 static void setup(void) {
-        (void) snprintf(folder, sizeof(folder), "/tmp/test-channel-XXXXXX");
-        ck_assert_ptr_nonnull(mkdtemp(folder));
-        ck_assert_int_eq(chmod(folder, 0755), 0);
-}
-
-static int remove_one(const char *path, const struct stat *st, int type, struct FTW *ftw) {
-        (void) st;
-        (void) type;
-        (void) ftw;
-        return remove(path);
-}
-
-static void teardown(void) {
-        ck_assert_int_eq(nftw(folder, remove_one, 16, FTW_DEPTH | FTW_PHYS), 0);
+        scratch_make();
+        ck_assert_int_eq(chmod(scratch, 0755), 0);
 }
 
 static int listen_at(const char *name) {
@@ -47,7 +18,7 @@ static int listen_at(const char *name) {
         int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
 
         ck_assert_int_ge(fd, 0);
-        (void) strcpy(address.sun_path, in_folder(name));
+        (void) strcpy(address.sun_path, scratch_path(name));
         ck_assert_int_eq(bind(fd, (struct sockaddr *) &address, sizeof(address)), 0);
         ck_assert_int_eq(listen(fd, 1000), 0);
         return fd;
@@ -72,7 +43,7 @@ static const char *strike;
 
 int __wrap_socket(int domain, int type, int protocol) {
         if (strike)
-                ck_assert_int_eq(rename(in_folder(strike), in_folder("joe/vm")), 0);
+                ck_assert_int_eq(rename(scratch_path(strike), scratch_path("joe/vm")), 0);
         strike = NULL;
         return __real_socket(domain, type, protocol);
 }
@@ -81,23 +52,23 @@ START_TEST(test_whoever_swaps_what_is_there_leads_to_no_other) {
         _cleanup_close_ int root = listen_at("root"), joe = -1, fd = -1;
         const char *why = NULL;
 
-        ck_assert_int_eq(mkdir(in_folder("joe"), 0755), 0);
+        ck_assert_int_eq(mkdir(scratch_path("joe"), 0755), 0);
         joe = listen_at("joe/vm");
-        ck_assert_int_eq(symlink("../root", in_folder("joe/link")), 0);
+        ck_assert_int_eq(symlink("../root", scratch_path("joe/link")), 0);
         if (geteuid() == 0) {
-                ck_assert_int_eq(chown(in_folder("joe/vm"), JOE, JOE), 0);
-                ck_assert_int_eq(lchown(in_folder("joe/link"), JOE, JOE), 0);
-                ck_assert_int_eq(chown(in_folder("joe"), JOE, JOE), 0);
+                ck_assert_int_eq(chown(scratch_path("joe/vm"), JOE, JOE), 0);
+                ck_assert_int_eq(lchown(scratch_path("joe/link"), JOE, JOE), 0);
+                ck_assert_int_eq(chown(scratch_path("joe"), JOE, JOE), 0);
         }
         strike = "joe/link";
-        ck_assert_int_eq(channel_connect(in_folder("joe/vm"), &fd, &why), 0);
+        ck_assert_int_eq(channel_connect(scratch_path("joe/vm"), &fd, &why), 0);
         ck_assert_ptr_null(strike);
         ck_assert_uint_eq(count_clients(root), 0);
         ck_assert_uint_eq(count_clients(joe), 1);
         if (geteuid() != 0)
                 return;
         closep(&fd);
-        ck_assert_int_eq(channel_connect(in_folder("joe/vm"), &fd, &why), -EPERM);
+        ck_assert_int_eq(channel_connect(scratch_path("joe/vm"), &fd, &why), -EPERM);
         fd = -1;
         ck_assert_uint_eq(count_clients(root), 0);
 }
@@ -107,25 +78,17 @@ START_TEST(test_path_of_no_socket_is_refused_as_the_kernel_does) {
         const char *why = NULL;
         int fd = -1;
 
-        ck_assert_int_eq(channel_connect(folder, &fd, &why), -ECONNREFUSED);
-        ck_assert_int_eq(channel_connect(in_folder("none"), &fd, &why), -ENOENT);
+        ck_assert_int_eq(channel_connect(scratch, &fd, &why), -ECONNREFUSED);
+        ck_assert_int_eq(channel_connect(scratch_path("none"), &fd, &why), -ENOENT);
         ck_assert_int_eq(fd, -1);
 }
 END_TEST
 
 int main(void) {
-        Suite *suite = suite_create("qmp-channel");
         TCase *t = tcase_create("channel");
-        SRunner *runner;
-        int n_failed;
 
-        tcase_add_checked_fixture(t, setup, teardown);
+        tcase_add_checked_fixture(t, setup, scratch_remove);
         tcase_add_test(t, test_path_of_no_socket_is_refused_as_the_kernel_does);
         tcase_add_test(t, test_whoever_swaps_what_is_there_leads_to_no_other);
-        suite_add_tcase(suite, t);
-        runner = srunner_create(suite);
-        srunner_run_all(runner, CK_ENV);
-        n_failed = srunner_ntests_failed(runner);
-        srunner_free(runner);
-        return n_failed > 0 ? EXIT_FAILURE : EXIT_SUCCESS;
+        return scratch_run(t, "qmp-channel");
 }

@@ -2,32 +2,25 @@
 
 /* Sockets that come, go and never were, before the whole plugin. */
 
-#include <check.h>
 #include <errno.h>
-#include <fcntl.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
-#include <sys/stat.h>
 #include "common/clock-sample.h"
-#include "common/macro.h"
 #include "common/time-util.h"
 #include "fake-peer.h"
+#include "scratch.h"
 
 #define PEERS 3
-#define JOE 65533
-#define EVE 65534
 
 static FakeHost fake;
 static FakePeer peers[PEERS];
 static void *instance;
-static char directory[] = "/tmp/test-qmp-XXXXXX";
 static char paths[PEERS][128];
 
 /* set up */
 
 static void set_up(void) {
-        (void) strcpy(directory, "/tmp/test-qmp-XXXXXX");
-        ck_assert_ptr_nonnull(mkdtemp(directory));
+        scratch_make();
         fake_host_init(&fake);
         for (int i = 0; i < PEERS; i++)
                 peers[i] = (FakePeer){ .fd = -1, .listen_fd = -1 };
@@ -35,17 +28,14 @@ static void set_up(void) {
 }
 
 static void tear_down(void) {
-        char command[128];
-
         suspendd_plugin.destroy(instance);
         for (int i = 0; i < PEERS; i++)
                 fake_peer_done(&peers[i]);
         fake_host_done(&fake);
-        (void) snprintf(command, sizeof(command), "rm -r %s", directory);
-        ck_assert_int_eq(system(command), 0);
+        scratch_remove();
 }
 
-/* Loads one setting; %s in @value is the directory. */
+/* Loads one setting; %s in @value is the scratch folder. */
 static void load(const char *key, const char *value) {
         struct suspendd_setting setting = { .key = key, .file = "test.conf", .line = 7 };
         unsigned n_enumerated = fake.n_enumerated;
@@ -57,7 +47,7 @@ static void load(const char *key, const char *value) {
                         "%.*s%s%s",
                         rest ? (int) (rest - value) : (int) strlen(value),
                         value,
-                        rest ? directory : "",
+                        rest ? scratch : "",
                         rest ? rest + 2 : "");
         setting.value = text;
         ck_assert_int_eq(suspendd_plugin.load(instance, &setting, 1), 0);
@@ -65,14 +55,11 @@ static void load(const char *key, const char *value) {
 }
 
 static void make_directory(const char *name) {
-        char path[128];
-
-        (void) snprintf(path, sizeof(path), "%s/%s", directory, name);
-        ck_assert_int_eq(mkdir(path, 0755), 0);
+        ck_assert_int_eq(mkdir(scratch_path(name), 0755), 0);
 }
 
 static void appear(int i, const char *name) {
-        (void) snprintf(paths[i], sizeof(paths[i]), "%s/%s", directory, name);
+        (void) snprintf(paths[i], sizeof(paths[i]), "%s/%s", scratch, name);
         fake_peer_listen(&peers[i], &fake, paths[i]);
 }
 
@@ -169,16 +156,13 @@ START_TEST(test_directories_that_come_later_are_found) {
 END_TEST
 
 START_TEST(test_directory_that_is_made_anew_is_found_again) {
-        char path[128];
-
         make_directory("vms");
         load("Directory", "%s/vms");
         appear(0, "vms/a.qmp");
         serve(0, "a");
         vanish(0);
         FAKE_HOST_WAIT(&fake, fake_host_count(&fake) == 0);
-        (void) snprintf(path, sizeof(path), "%s/vms", directory);
-        ck_assert_int_eq(rmdir(path), 0);
+        ck_assert_int_eq(rmdir(scratch_path("vms")), 0);
         fake_host_spend(&fake, 100 * USEC_PER_MSEC);
         make_directory("vms");
         appear(0, "vms/a.qmp");
@@ -187,13 +171,7 @@ START_TEST(test_directory_that_is_made_anew_is_found_again) {
 END_TEST
 
 START_TEST(test_what_is_no_socket_is_left_alone) {
-        char path[128];
-        int fd;
-
-        (void) snprintf(path, sizeof(path), "%s/file.qmp", directory);
-        fd = open(path, O_CREAT | O_WRONLY | O_CLOEXEC, 0600);
-        ck_assert_int_ge(fd, 0);
-        (void) close(fd);
+        scratch_write("file.qmp", "");
         make_directory("directory.qmp");
         load("Directory", "%s");
         FAKE_HOST_WAIT(&fake, fake.n_enumerated == 1);
@@ -241,13 +219,13 @@ START_TEST(test_socket_is_tried_until_it_is_listened_to) {
 END_TEST
 
 START_TEST(test_others_comings_and_goings_wake_nobody_for_long) {
-        char path[128];
+        char name[32];
 
         load("Directory", "%s");
         FAKE_HOST_WAIT(&fake, fake.n_enumerated == 1);
         for (int i = 0; i < 20; i++) {
-                (void) snprintf(path, sizeof(path), "%s/other-%d", directory, i);
-                ck_assert_int_eq(mkdir(path, 0700), 0);
+                (void) snprintf(name, sizeof(name), "other-%d", i);
+                make_directory(name);
         }
         fake_host_turn(&fake, 0); /* takes note, and has no reason to look */
         ck_assert_int_eq(sd_event_run(fake.host.event, 200 * USEC_PER_MSEC), 0);
@@ -258,7 +236,7 @@ START_TEST(test_machine_by_name_has_that_name) {
         char value[256];
 
         appear(0, "odd");
-        (void) snprintf(value, sizeof(value), "mine %s/odd %s/agent-of-odd", directory, directory);
+        (void) snprintf(value, sizeof(value), "mine %s/odd %s/agent-of-odd", scratch, scratch);
         load("Monitor", value);
         fake_peer_accept(&peers[0]);
         fake_peer_identify(&peers[0], "theirs", "running");
@@ -312,10 +290,8 @@ END_TEST
 
 /* Its VM may be down when the daemon is started again, and started after it. */
 START_TEST(test_one_of_an_earlier_life_is_waited_for) {
-        const char *why = NULL;
-        char path[128];
+        const char *path = scratch_path("a.sock"), *why = NULL;
 
-        (void) snprintf(path, sizeof(path), "%s/a.sock", directory);
         ck_assert_int_eq(suspendd_plugin.register_machine(instance, NULL, path, NULL, &why), 0);
         load("Directory", "%s/none");
         FAKE_HOST_WAIT(&fake, fake.n_enumerated == 1);
@@ -348,30 +324,23 @@ END_TEST
 
 /* what may not be believed */
 
-static const char *in_directory(const char *name) {
-        static char path[128];
-
-        (void) snprintf(path, sizeof(path), "%s/%s", directory, name);
-        return path;
-}
-
 static void give(const char *name, uid_t user) {
-        ck_assert_int_eq(lchown(in_directory(name), user, user), 0);
+        ck_assert_int_eq(lchown(scratch_path(name), user, user), 0);
 }
 
 /* One at which nobody listens. */
 static void make_socket(const char *name, uid_t owner) {
-        ck_assert_int_eq(mknod(in_directory(name), S_IFSOCK | 0600, 0), 0);
+        ck_assert_int_eq(mknod(scratch_path(name), S_IFSOCK | 0600, 0), 0);
         give(name, owner);
 }
 
 /* As appear(), but @listener listens. */
 static void appear_of(int i, const char *name, uid_t listener) {
-        ck_assert_int_eq(chmod(directory, 0777), 0);
+        ck_assert_int_eq(chmod(scratch, 0777), 0);
         ck_assert_int_eq(seteuid(listener), 0);
         appear(i, name);
         ck_assert_int_eq(seteuid(0), 0);
-        ck_assert_int_eq(chmod(directory, 0755), 0);
+        ck_assert_int_eq(chmod(scratch, 0755), 0);
 }
 
 /* Runs the loop until @text has been warned of. */
@@ -381,7 +350,7 @@ static void await_warning(const char *text) {
 
 START_TEST(test_socket_that_others_could_have_made_is_left_alone_until_they_cannot) {
         make_directory("vms");
-        ck_assert_int_eq(chmod(in_directory("vms"), 0757), 0);
+        ck_assert_int_eq(chmod(scratch_path("vms"), 0757), 0);
         appear(0, "vms/a.qmp");
         load("Directory", "%s/vms");
         FAKE_HOST_WAIT(&fake, fake.n_enumerated == 1);
@@ -392,7 +361,7 @@ START_TEST(test_socket_that_others_could_have_made_is_left_alone_until_they_cann
         fake_host_spend(&fake, 200 * USEC_PER_MSEC);
         ck_assert_uint_eq(fake.n_warnings, 1);
         ck_assert(!is_asked(0));
-        ck_assert_int_eq(chmod(in_directory("vms"), 0755), 0);
+        ck_assert_int_eq(chmod(scratch_path("vms"), 0755), 0);
         serve(0, "a");
 }
 END_TEST
@@ -400,12 +369,12 @@ END_TEST
 START_TEST(test_directory_of_doubt_is_gone_into_once_it_is_beyond_doubt) {
         make_directory("open");
         make_directory("open/vms");
-        ck_assert_int_eq(chmod(in_directory("open"), 0757), 0);
+        ck_assert_int_eq(chmod(scratch_path("open"), 0757), 0);
         appear(0, "open/vms/a.qmp");
         load("Directory", "%s/open/vms");
         await_warning("open/vms is left out");
         ck_assert(!is_asked(0));
-        ck_assert_int_eq(chmod(in_directory("open"), 0755), 0);
+        ck_assert_int_eq(chmod(scratch_path("open"), 0755), 0);
         serve(0, "a");
 }
 END_TEST
@@ -414,7 +383,7 @@ START_TEST(test_registered_path_is_checked_and_the_reason_told) {
         const char *why = NULL;
 
         make_directory("vms");
-        ck_assert_int_eq(chmod(in_directory("vms"), 0757), 0);
+        ck_assert_int_eq(chmod(scratch_path("vms"), 0757), 0);
         appear(0, "vms/a.sock");
         ck_assert_int_eq(
                         suspendd_plugin.register_machine(instance, NULL, paths[0], NULL, &why),
@@ -427,7 +396,7 @@ END_TEST
 START_TEST(test_users_link_is_not_followed) {
         appear(0, "secret");
         make_directory("joe");
-        ck_assert_int_eq(symlink("../secret", in_directory("joe/a.qmp")), 0);
+        ck_assert_int_eq(symlink("../secret", scratch_path("joe/a.qmp")), 0);
         give("joe/a.qmp", JOE);
         give("joe", JOE);
         load("Directory", "%s/joe");
@@ -521,10 +490,7 @@ static void add_tests_of_trust(TCase *c) {
 }
 
 int main(void) {
-        Suite *suite = suite_create("qmp-discovery");
         TCase *c = tcase_create("sockets");
-        SRunner *runner;
-        int n_failed;
 
         tcase_add_checked_fixture(c, set_up, tear_down);
         tcase_set_timeout(c, 60);
@@ -546,10 +512,5 @@ int main(void) {
         tcase_add_test(c, test_one_of_an_earlier_life_is_waited_for);
         tcase_add_test(c, test_slow_ones_do_not_hold_up_the_enumeration);
         add_tests_of_trust(c);
-        suite_add_tcase(suite, c);
-        runner = srunner_create(suite);
-        srunner_run_all(runner, CK_ENV);
-        n_failed = srunner_ntests_failed(runner);
-        srunner_free(runner);
-        return n_failed == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+        return scratch_run(c, "qmp-discovery");
 }

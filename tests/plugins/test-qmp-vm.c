@@ -4,6 +4,7 @@
 
 #include <check.h>
 #include <errno.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include "common/clock-sample.h"
 #include "common/macro.h"
@@ -540,6 +541,22 @@ START_TEST(test_agent_may_come_later_and_go) {
 }
 END_TEST
 
+/* Nothing can be opened when it hangs up, and nobody tells when that is over. */
+START_TEST(test_agent_that_cannot_be_connected_to_for_lack_of_descriptors_is_tried_again) {
+        struct suspendd_machine *m = machine_with_agent();
+        struct rlimit limit, none = { 0 };
+
+        ck_assert_int_eq(getrlimit(RLIMIT_NOFILE, &limit), 0);
+        none.rlim_max = limit.rlim_max;
+        ck_assert_int_eq(setrlimit(RLIMIT_NOFILE, &none), 0);
+        fake_peer_hang_up(&agent);
+        FAKE_HOST_WAIT(&fake, *m->why_not[SUSPENDD_ACT_SUSPEND]);
+        FAKE_HOST_WAIT(&fake, fake.n_warnings == 1);
+        ck_assert_int_eq(setrlimit(RLIMIT_NOFILE, &limit), 0);
+        fake_peer_accept(&agent);
+}
+END_TEST
+
 START_TEST(test_opened_port_makes_it_look_again) {
         struct suspendd_machine *m = machine_with_agent();
 
@@ -650,6 +667,8 @@ static void add_tests(TCase *c) {
         tcase_add_test(c, test_time_is_read);
         tcase_add_test(c, test_agent_that_leaves_one_unanswered_is_told_until_it_answers);
         tcase_add_test(c, test_agent_may_come_later_and_go);
+        tcase_add_test(c,
+                       test_agent_that_cannot_be_connected_to_for_lack_of_descriptors_is_tried_again);
         tcase_add_test(c, test_opened_port_makes_it_look_again);
         tcase_add_test(c, test_machine_that_hangs_up_is_removed);
         tcase_add_test(c, test_broken_monitor_is_out_of_reach_and_tried_again_later);

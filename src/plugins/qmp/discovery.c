@@ -216,8 +216,7 @@ static void discovery_look_again(Discovery *d) {
                      d->again.n_slow > 0 ? LOG_DEBUG : LOG_WARNING,
                      NULL,
                      "Not all monitors could be looked for; looking again");
-        if (!retry_soon(&d->again))
-                retry_slowly(&d->again);
+        retry_for_ever(&d->again);
 }
 
 static void discovery_look(Discovery *d) {

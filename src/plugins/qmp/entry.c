@@ -115,8 +115,8 @@ static void entry_try(void *userdata) {
                 break;
         default: /* a change of its mode is told by inotify as well, but not that we have descriptors again */
                 entry_report(e, LOG_WARNING, r, "cannot be connected to", why ?: strerror(-r));
-                if (error_is_passing(r) && !retry_soon(&e->retry))
-                        retry_slowly(&e->retry);
+                if (error_is_passing(r))
+                        retry_for_ever(&e->retry);
         }
         entry_settle(e);
 }

@@ -50,6 +50,11 @@ void retry_slowly(Retry *r) {
         r->n_slow = MIN(r->n_slow + 1, 6U);
 }
 
+void retry_for_ever(Retry *r) {
+        if (!retry_soon(r))
+                retry_slowly(r);
+}
+
 bool retry_is_due(const Retry *r) {
         return sd_event_source_get_enabled(r->timer, NULL) > 0;
 }

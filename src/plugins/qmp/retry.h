@@ -5,9 +5,9 @@
  * Retry
  *
  * When to try a socket again. Soon, a few times, where it is likely to be there in a moment (QEMU
- * makes the socket before it listens); slowly and for ever where the other side misbehaves. Between
- * tries there is one timer, which is had at the beginning: what is tried again for lack of memory
- * must not need any. Once the tries are used up it is off, and inotify must speak.
+ * makes the socket before it listens); slowly and for ever where the other side misbehaves, or we lack
+ * something. Between tries there is one timer, which is had at the beginning: what is tried again for
+ * lack of memory must not need any. Once the tries are used up it is off, and inotify must speak.
  *
  * A Retry is embedded in its owner, and stays where it is.
  */
@@ -34,6 +34,9 @@ bool retry_soon(Retry *r);
 
 /* Calls fn() in 1 s, then 2 s … 60 s, for ever. */
 void retry_slowly(Retry *r);
+
+/* Soon, and when that is used up slowly: of what we lack nobody tells when it is there. */
+void retry_for_ever(Retry *r);
 
 bool retry_is_due(const Retry *r);
 

@@ -2,6 +2,7 @@
 #include "plugins/qmp/vm.h"
 #include <errno.h>
 #include <syslog.h>
+#include "common/passing-error.h"
 #include "common/process.h"
 #include "common/time-util.h"
 #include "plugins/qmp/channel.h"
@@ -192,7 +193,9 @@ static void vm_open_agent(void *userdata) {
                 return;
         }
         vm_report_agent(vm, r, why);
-        if (r == -ECONNREFUSED || r == -EAGAIN)
+        if (error_is_passing(r))
+                retry_for_ever(&vm->agent_retry);
+        else if (r == -ECONNREFUSED)
                 (void) retry_soon(&vm->agent_retry);
 }
 

@@ -127,6 +127,38 @@ START_TEST(test_what_cannot_be_opened_is_tried_again) {
 }
 END_TEST
 
+static unsigned n_timers_lacking; /* the next so many are not to be had */
+
+__typeof__(sd_event_add_time_relative) __real_sd_event_add_time_relative,
+                __wrap_sd_event_add_time_relative;
+
+int __wrap_sd_event_add_time_relative(
+                sd_event *event,
+                sd_event_source **ret,
+                clockid_t clock,
+                uint64_t usec,
+                uint64_t accuracy,
+                sd_event_time_handler_t handler,
+                void *userdata) {
+        if (n_timers_lacking > 0) {
+                n_timers_lacking--;
+                return -ENOMEM;
+        }
+        return __real_sd_event_add_time_relative(
+                        event, ret, clock, usec, accuracy, handler, userdata);
+}
+
+/* inotify has told, and does not tell twice. */
+START_TEST(test_socket_that_comes_while_memory_is_lacking_is_found) {
+        load("Directory", "%s");
+        FAKE_HOST_WAIT(&fake, fake.n_enumerated == 1);
+        n_timers_lacking = 1;
+        appear(0, "a.qmp");
+        FAKE_HOST_WAIT(&fake, n_timers_lacking == 0);
+        serve(0, "a");
+}
+END_TEST
+
 START_TEST(test_sockets_that_come_later_are_found) {
         load("Directory", "%s");
         FAKE_HOST_WAIT(&fake, fake.n_enumerated == 1);
@@ -497,6 +529,7 @@ int main(void) {
         tcase_add_test(c, test_nothing_to_find_is_found_at_once);
         tcase_add_test(c, test_sockets_that_stand_are_found);
         tcase_add_loop_test(c, test_what_cannot_be_opened_is_tried_again, 0, 2);
+        tcase_add_test(c, test_socket_that_comes_while_memory_is_lacking_is_found);
         tcase_add_test(c, test_sockets_that_come_later_are_found);
         tcase_add_test(c, test_directories_that_come_later_are_found);
         tcase_add_test(c, test_directory_that_is_made_anew_is_found_again);

@@ -235,20 +235,19 @@ static void discovery_look(Discovery *d) {
         discovery_look_again(d);
 }
 
+static void discovery_on_again(void *userdata) {
+        discovery_look(userdata);
+        discovery_on_settled(userdata);
+}
+
 static int discovery_on_look(sd_event_source *s, uint64_t usec, void *userdata) {
         Discovery *d = userdata;
 
         (void) s;
         (void) usec;
         d->look = sd_event_source_disable_unref(d->look);
-        discovery_look(d);
-        discovery_on_settled(d);
+        discovery_on_again(d);
         return 0;
-}
-
-static void discovery_on_again(void *userdata) {
-        discovery_look(userdata);
-        discovery_on_settled(userdata);
 }
 
 static bool discovery_cares(void *userdata, const char *name) {
@@ -271,8 +270,10 @@ static void discovery_on_change(void *userdata) {
                         1,
                         discovery_on_look,
                         d);
-        if (r < 0)
+        if (r < 0) {
+                retry_for_ever(&d->again);
                 return;
+        }
         (void) sd_event_source_set_description(d->look, "qmp-look");
         (void) sd_event_source_set_priority(d->look, SD_EVENT_PRIORITY_IDLE);
 }

@@ -5,7 +5,8 @@
  * Discovery
  *
  * Keeps an Entry for each monitor's socket that the patterns match, as sockets come and go. It looks
- * once when it is given patterns, and again when inotify tells of something; it never polls.
+ * once when it is given patterns, and again when inotify tells of something. It polls only while it
+ * lacks memory or descriptors to look at all.
  *
  * The Discovery belongs to the plugin's instance.
  */

@@ -86,14 +86,14 @@ static void walk_into_all(Walk *w, const SafePath *at, const char *part, const c
         }
         /* NOLINTNEXTLINE(concurrency-mt-unsafe): the stream is ours */
         while ((errno = 0, e = readdir(directory))) {
-                n_read++;
-                if (str_equal(e->d_name, ".") || str_equal(e->d_name, "..") ||
-                    fnmatch(part, e->d_name, FNM_PERIOD) != 0)
-                        continue;
-                w->n_matches++;
-                if (!walk_counts(w, at, n_read))
+                bool is_match = !str_equal(e->d_name, ".") && !str_equal(e->d_name, "..") &&
+                                fnmatch(part, e->d_name, FNM_PERIOD) == 0;
+
+                w->n_matches += is_match;
+                if (!walk_counts(w, at, ++n_read))
                         break;
-                (void) walk_into(w, at, e->d_name, rest);
+                if (is_match)
+                        (void) walk_into(w, at, e->d_name, rest);
         }
         if (!e && errno > 0)
                 walk_fail(w, false, -errno, NULL);
@@ -119,6 +119,7 @@ static void walk_on(Walk *w, const SafePath *at, const char *rest) {
         }
         if (*rest && walk_into(w, at, part, rest))
                 return;
+        /* Watched before it is looked for again: it may have come just before that. */
         walk_tell_directory(w, at);
         (void) walk_into(w, at, part, rest);
 }

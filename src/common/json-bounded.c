@@ -87,7 +87,7 @@ static int scan_structure(Scan *s, unsigned char c) {
         return 0;
 }
 
-/* Passes one token. NaN, Infinity, TRUE, comments and single quotes, all json-c's, are none. */
+/* Passes one token. Comments and single quotes, both json-c's, are none. */
 static int scan_token(Scan *s) {
         switch (*s->p) {
         case '{':
@@ -101,17 +101,10 @@ static int scan_token(Scan *s) {
         case '"':
                 s->p++;
                 return scan_string(s);
-        case 't':
-                return json_skip_word(&s->p, s->end, "true");
-        case 'f':
-                return json_skip_word(&s->p, s->end, "false");
-        case 'n':
-                return json_skip_word(&s->p, s->end, "null");
         case 0:
                 return -EILSEQ;
         default:
-                return json_utf8_length(s->p, s->end) == 0 ? -EILSEQ
-                                                           : json_skip_number(&s->p, s->end);
+                return json_skip_scalar(&s->p, s->end);
         }
 }
 

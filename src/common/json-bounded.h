@@ -4,10 +4,11 @@
 /*
  * Bounded JSON
  *
- * What comes from a guest, a VMM or a file is measured before json-c sees a byte of it: json-c
- * spends up to 258 bytes of memory on a byte of text and takes NaN, broken UTF-8 and comments. A
- * text passes only if it is short, shallow and has few values; the accessors check the type, for
- * json-c itself turns "12abc" into 12.
+ * What is read into a tree: our own files, and what the daemon tells suspendctl. It is measured before
+ * json-c sees a byte of it: json-c spends up to 258 bytes of memory on a byte of text and takes NaN,
+ * broken UTF-8 and comments. A text passes only if it is short, shallow and has few values; the
+ * accessors check the type, for json-c itself turns "12abc" into 12. What guests, VMMs and users send
+ * is not worth a tree: see json-view.h.
  */
 
 #include <json-c/json.h>

@@ -4,8 +4,8 @@
 /*
  * JSON Scan
  *
- * What both ways to read JSON know of its characters. Each function passes what it looks at, from *@p on and no
- * further than @end.
+ * What both ways to read JSON know of its characters. Each json_skip_…() passes what it looks at, from
+ * *@p on and no further than @end.
  */
 
 #include <errno.h>
@@ -80,12 +80,21 @@ static inline int json_skip_number(const unsigned char **p, const unsigned char 
         return 0;
 }
 
-static inline int json_skip_word(
+/* Returns: whether @word stands there; if not, nothing is passed. */
+static inline bool json_skip_word(
                 const unsigned char **p, const unsigned char *end, const char *word) {
         size_t n = strlen(word);
 
         if ((size_t) (end - *p) < n || memcmp(*p, word, n) != 0)
-                return -EBADMSG;
+                return false;
         *p += n;
-        return 0;
+        return true;
+}
+
+/* Passes what is no string and has nothing in it. NaN, Infinity and TRUE, all json-c's, are none. */
+static inline int json_skip_scalar(const unsigned char **p, const unsigned char *end) {
+        if (json_skip_word(p, end, "true") || json_skip_word(p, end, "false") ||
+            json_skip_word(p, end, "null"))
+                return 0;
+        return json_utf8_length(*p, end) == 0 ? -EILSEQ : json_skip_number(p, end);
 }

@@ -169,18 +169,8 @@ static int parse_container(Parser *p, unsigned depth) {
 
 static int parse_scalar(Parser *p) {
         const unsigned char *at = p->p;
-        int r;
+        int r = json_skip_scalar(&at, p->end);
 
-        if (*at == 't')
-                r = json_skip_word(&at, p->end, "true");
-        else if (*at == 'f')
-                r = json_skip_word(&at, p->end, "false");
-        else if (*at == 'n')
-                r = json_skip_word(&at, p->end, "null");
-        else if (json_utf8_length(at, p->end) == 0)
-                r = -EILSEQ;
-        else
-                r = json_skip_number(&at, p->end);
         p->p += at - p->p;
         return r;
 }

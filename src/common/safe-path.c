@@ -129,7 +129,9 @@ static int walk(char path[static PATH_MAX], SafePath *ret, const char **ret_why)
         int r;
 
         r = open_root(&at);
-        for (rest += strspn(rest, "/"); r >= 0 && *rest; rest += strspn(rest, "/")) {
+        if (r < 0)
+                return r;
+        for (rest += strspn(rest, "/"); *rest; rest += strspn(rest, "/")) {
                 size_t size = strcspn(rest, "/");
 
                 if (size >= sizeof(name))
@@ -151,8 +153,6 @@ static int walk(char path[static PATH_MAX], SafePath *ret, const char **ret_why)
                 at = next;
                 next.fd = -1;
         }
-        if (r < 0)
-                return r;
         *ret = at;
         at.fd = -1;
         return 0;

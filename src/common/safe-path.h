@@ -37,7 +37,10 @@ bool user_is_us(uid_t user);
  */
 int safe_path_open(const char *path, SafePath *ret, const char **ret_why);
 
-/* The same for @name, one part of a path, in the directory @at, which is at @at_path if that is a link. */
+/*
+ * The same for @name, one part of a path, in the directory @at. Where @name is a link, or .., its way begins at
+ * @at_path, which is where @at is.
+ */
 int safe_path_step(
                 const SafePath *at,
                 const char *at_path,

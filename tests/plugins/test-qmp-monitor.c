@@ -132,6 +132,25 @@ START_TEST(test_answers_come_in_order) {
 }
 END_TEST
 
+/* One `return` too many goes to the next command, and so on; when all are answered one is dropped. */
+START_TEST(test_answer_too_many_is_made_up_for_once_nothing_is_under_way) {
+        make_ready();
+        for (uint64_t tag = 1; tag <= 3; tag++)
+                ck_assert_int_eq(send_command("some", tag), 0);
+        (void) fake_peer_await(&peer, "some");
+        fake_peer_say(&peer, "{\"return\": {}}\n{\"return\": {}}\n"); /* both to that one */
+        for (int i = 0; i < 2; i++)
+                fake_peer_answer(&peer, "some", "{}");
+        FAKE_HOST_WAIT(&fake, strstr(answers, "3:"));
+        fake_host_spend(&fake, 20 * USEC_PER_MSEC);
+        ck_assert_int_eq(send_command("other", 4), 0);
+        fake_peer_refuse(&peer, "other", "GenericError", "its own");
+        FAKE_HOST_WAIT(&fake, strstr(answers, "4:"));
+        ck_assert_str_eq(answers, "1:ok 2:ok 3:ok 4:error:its own ");
+        ck_assert_uint_eq(n_ends, 0);
+}
+END_TEST
+
 /* Each byte costs QEMU a round of its main loop. */
 START_TEST(test_no_byte_is_written_that_is_not_needed) {
         make_ready();
@@ -363,6 +382,7 @@ int main(void) {
         tcase_add_test(c, test_nothing_is_said_before_the_greeting);
         tcase_add_test(c, test_what_others_had_under_way_is_not_ours);
         tcase_add_test(c, test_answers_come_in_order);
+        tcase_add_test(c, test_answer_too_many_is_made_up_for_once_nothing_is_under_way);
         tcase_add_test(c, test_no_byte_is_written_that_is_not_needed);
         tcase_add_test(c, test_errors_come_in_qemus_words);
         tcase_add_test(c, test_two_commands_are_under_way_and_the_rest_waits);

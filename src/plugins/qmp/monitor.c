@@ -154,7 +154,9 @@ static int monitor_error(const JsonView *error, const char **ret_why) {
 
 /*
  * QEMU answers in the order of the commands. What an earlier client of the monitor had under way is
- * answered to us, before our first command: that one has an id to be known by.
+ * answered to us, before our first command: that one has an id to be known by. From then on answers have
+ * none: of a VMM that gives one too many each is taken for the next command's, until nothing is under way.
+ * It fools itself alone: an answer is not a fact.
  */
 static bool monitor_is_for_us(Monitor *m, const JsonView *message) {
         int64_t id;

@@ -114,39 +114,39 @@ bool fake_peer_is_closed(FakePeer *p) {
 
 /* QEMU */
 
-/* Awaits the command. Returns: its id as a member of the answer, or nothing. */
-static const char *fake_peer_await_command(FakePeer *p, const char *execute, char id[static 64]) {
+/* Awaits the command. @ret is its id, as a member of the answer; or nothing. */
+static void fake_peer_await_command(FakePeer *p, const char *execute, char ret[static 64]) {
         const char *at;
         char text[128];
 
+        *ret = 0;
         (void) snprintf(text, sizeof(text), "\"execute\":\"%s\"", execute);
         at = strstr(fake_peer_await(p, text), "\"id\":");
         if (at)
-                (void) snprintf(id,
+                (void) snprintf(ret,
                                 64,
                                 ", \"id\": %" PRIu64,
                                 (uint64_t) strtoull(at + strlen("\"id\":"), NULL, 10));
-        return at ? id : "";
 }
 
 void fake_peer_answer(FakePeer *p, const char *execute, const char *value) {
         char text[FAKE_LINE_MAX], id[64];
-        const char *member = fake_peer_await_command(p, execute, id);
 
-        (void) snprintf(text, sizeof(text), "{\"return\": %s%s}\r\n", value, member);
+        fake_peer_await_command(p, execute, id);
+        (void) snprintf(text, sizeof(text), "{\"return\": %s%s}\r\n", value, id);
         fake_peer_say(p, text);
 }
 
 void fake_peer_refuse(FakePeer *p, const char *execute, const char *class, const char *why) {
         char text[FAKE_LINE_MAX], id[64];
-        const char *member = fake_peer_await_command(p, execute, id);
 
+        fake_peer_await_command(p, execute, id);
         (void) snprintf(text,
                         sizeof(text),
                         "{\"error\": {\"class\": \"%s\", \"desc\": \"%s\"}%s}\r\n",
                         class,
                         why,
-                        member);
+                        id);
         fake_peer_say(p, text);
 }
 

@@ -559,7 +559,7 @@ START_TEST(test_connections_are_opened_before_they_are_needed) {
         pool_prepare(pool, CALL_VCPU, 3);
         FAKE_HOST_WAIT(&fake, n_opened == 3);
         pool_prepare(pool, CALL_VCPU, 1000);
-        FAKE_HOST_WAIT(&fake, n_opened == PREPARED);
+        FAKE_HOST_WAIT(&fake, n_opened == PREPARED && n_threads() == n_threads_before);
         pool_prepare(pool, CALL_VCPU, 2000);
         submit_many(CALL_VCPU, PREPARED, true);
         FAKE_HOST_WAIT(&fake, n_begun == PREPARED);
@@ -590,8 +590,7 @@ static void submit_find(CallKind kind) {
 START_TEST(test_prepared_connections_know_the_domains) {
         n_listed = n_looked_up = 0;
         pool_prepare(pool, CALL_VCPU, 1);
-        FAKE_HOST_WAIT(&fake, n_listed == 1);
-        fake_host_spend(&fake, 50 * USEC_PER_MSEC);
+        FAKE_HOST_WAIT(&fake, n_listed == 1 && n_threads() == n_threads_before);
         submit_find(CALL_VCPU);
         FAKE_HOST_WAIT(&fake, n_done == 1);
         ck_assert_uint_eq(n_opened, 1);

@@ -16,6 +16,7 @@ static FakePeer monitor, agent;
 static void *instance;
 static char directory[] = "/tmp/test-qmp-XXXXXX", monitor_path[64], agent_path[64];
 static uint64_t last_step;
+static unsigned n_others;
 
 /* set up */
 
@@ -27,6 +28,7 @@ static void set_up(void) {
         fake_host_init(&fake);
         fake_peer_listen(&monitor, &fake, monitor_path);
         agent = (FakePeer){ .fd = -1, .listen_fd = -1 };
+        n_others = 0;
         ck_assert_int_eq(suspendd_plugin.create(&fake.host, &instance), 0);
 }
 
@@ -232,8 +234,6 @@ START_TEST(test_pause_is_seen_by_the_event_before_the_answer) {
 }
 END_TEST
 
-static unsigned n_others;
-
 static void count_others(FakeHost *f, struct suspendd_machine *m) {
         (void) f;
         n_others += m->state == SUSPENDD_STATE_OTHER;
@@ -308,7 +308,6 @@ END_TEST
 START_TEST(test_stop_that_is_older_and_the_only_one_is_not_ours) {
         struct suspendd_machine *m = machine_in("running");
 
-        n_others = 0;
         fake.on_state = count_others;
         (void) say_stop();
         begin(suspendd_plugin.pause, m);

@@ -45,7 +45,7 @@ struct Call {
         Pool *pool;
         Link *link; /* while it is under way */
         CallKind kind;
-        bool is_last; /* behind all others of its kind: its guest did not answer before */
+        bool is_last; /* behind all others of its kind: nobody waits for it, or for long in vain */
         atomic_bool is_given_up; /* nobody waits for it any more */
         atomic_bool has_begun;
         unsigned epoch;  /* of the connections that it was handed over to */

@@ -7,8 +7,8 @@
  * One connection stays open to either, so that events are seen and a sleep costs no connecting.
  *
  *      plugin ─► discovery ─► entry ─► vm ─► monitor ─► channel ─► line-reader
- *                pattern, watch  retry      ├► agent ───┘
- *                                           └► identity, run-state
+ *                pattern,      retry        ├► agent ───┘
+ *                walk, watch                └► identity, run-state
  */
 
 #include "common/process.h"

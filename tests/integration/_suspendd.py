@@ -3,7 +3,7 @@
 
 import os
 
-from lab import Host, LabCase, host_root
+from lab import Host, LabCase, host_root, wait_for
 from lab.suspendd import BUILD, UNIT, Suspendd, of
 
 __all__ = ["BUILD", "UNIT", "Suspendd", "SuspenddCase", "is_newer", "of", "start_host"]
@@ -26,6 +26,14 @@ class SuspenddCase(LabCase):
     """A test with a host; nothing in it may make logind name us as overrun, or the engine meet a cell that it never should."""
 
     suspendd = None
+
+    def locks(self, mode="delay"):
+        """Our locks, as logind lists them."""
+        return [x for x in self.host.inhibitors() if (x["who"], x["mode"]) == ("suspendd", mode)]
+
+    def wait_lock(self, timeout=10):
+        """Waits until logind lists our delay lock, once."""
+        wait_for(lambda: len(self.locks()) == 1, timeout, "one delay lock of ours", interval=0.05)
 
     def tearDown(self):
         if self.suspendd and self.host.pid:

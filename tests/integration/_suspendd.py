@@ -3,10 +3,10 @@
 
 import os
 
-from lab import Host, LabCase, host_root
+from lab import Host, LabCase, host_root, wait_for
 from lab.suspendd import BUILD, UNIT, Suspendd, of
 
-__all__ = ["BUILD", "UNIT", "Suspendd", "SuspenddCase", "is_newer", "of", "start_host"]
+__all__ = ["BUILD", "UNIT", "HeldCase", "Suspendd", "SuspenddCase", "is_newer", "of", "start_host"]
 
 # Not Debian 12's systemd but that of the root with this name.
 ROOT = os.environ.get("SUSPENDD_TEST_ROOT")
@@ -27,6 +27,14 @@ class SuspenddCase(LabCase):
 
     suspendd = None
 
+    def locks(self, mode="delay"):
+        """Our locks, as logind lists them."""
+        return [x for x in self.host.inhibitors() if (x["who"], x["mode"]) == ("suspendd", mode)]
+
+    def wait_lock(self, timeout=10):
+        """Waits until logind lists our delay lock, once."""
+        wait_for(lambda: len(self.locks()) == 1, timeout, "one delay lock of ours", interval=0.05)
+
     def tearDown(self):
         if self.suspendd and self.host.pid:
             self.assertEqual(self.suspendd.overruns(), [])
@@ -34,3 +42,33 @@ class SuspenddCase(LabCase):
             for bad in ("Bug:", "AddressSanitizer", "runtime error:", "LeakSanitizer"):
                 self.assertNotIn(bad, log)
         super().tearDown()
+
+
+class HeldCase(SuspenddCase):
+    """Machines .vms, which are ours to hold; .theirs was paused by its user, and is not touched in any test."""
+
+    vms, theirs = (), None
+    run_within = 10  # seconds
+
+    def wait_ready(self):
+        """Waits until all is as it should be before a sleep."""
+        for vm in self.vms:
+            self.suspendd.wait_machine(vm.name, run_state="running")
+        self.suspendd.wait_machine(self.theirs.name, run_state="paused")
+        self.suspendd.wait_state("idle", 40)
+        self.wait_lock(5)
+        self.mark = self.theirs.monitor.mark()
+
+    def tearDown(self):
+        self.assertEqual([e.name for e in self.theirs.monitor.events[self.mark:]], [], "not ours, not touched")
+        self.assertEqual(self.theirs.status(), "paused")
+        super().tearDown()
+
+    def assert_all_run(self):
+        """All of ours run."""
+        for vm in self.vms:
+            vm.wait_status("running", self.run_within)
+
+    def takeovers(self):
+        """How often the daemon has found machines that an earlier run of it had stopped."""
+        return self.suspendd.log().count("were held when suspendd ended")

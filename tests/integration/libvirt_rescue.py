@@ -7,10 +7,8 @@ from lab import Qemu, wait_for
 from lab.domain import Domain
 from lab.suspendd import RESCUE
 from _libvirt import LibvirtCase
-from _suspendd import UNIT
 
 BOTH = "[Manager]\nPlugins=libvirt\n"
-NO_START = "/run/systemd/system/suspendd.service.d/zz-no-start.conf"
 
 
 class Rescue(LibvirtCase):
@@ -29,11 +27,8 @@ class Rescue(LibvirtCase):
         cls.suspendd.start()
 
     def setUp(self):
-        if self.host.exists(NO_START):
-            os.unlink(self.host.path(NO_START))
-            self.host.systemctl("daemon-reload")
-            self.host.systemctl("reset-failed", UNIT)
-            self.suspendd.start()
+        self.suspendd.mend_start()
+        self.suspendd.start()
         self.suspendd.wait_machine("web", 40, at_sleep="suspend")
         for name in ("idle", "bare"):
             self.suspendd.wait_machine(name, run_state="running")
@@ -47,9 +42,7 @@ class Rescue(LibvirtCase):
         self.hold()
         self.assertEqual([self.web.state()[0], self.idle.state()[0], self.bare.status()],
                          ["pmsuspended", "paused", "paused"])
-        self.host.write(NO_START, "[Unit]\nStartLimitIntervalSec=60\nStartLimitBurst=2\n"
-                        "[Service]\nExecStart=\nExecStart=/bin/false\n")
-        self.host.systemctl("daemon-reload")
+        self.suspendd.break_start()
         self.suspendd.kill()
         wait_for(lambda: "waiting for the host to wake" in self.log(), 15, "rescue", interval=0.1)
         self.host.wake()

@@ -17,14 +17,6 @@ class Locks(SuspenddCase):
         cls.suspendd = Suspendd(cls.host, "")
         cls.suspendd.start()
 
-    def locks(self):
-        """Our delay locks, as logind lists them."""
-        return [x for x in self.host.inhibitors() if x["who"] == "suspendd" and x["mode"] == "delay"]
-
-    def wait_lock(self):
-        """Waits until logind lists exactly one lock of ours."""
-        wait_for(lambda: len(self.locks()) == 1, 10, "one delay lock of ours", interval=0.05)
-
     def retakes(self):
         """How often the daemon has found its lock gone."""
         return self.suspendd.log().count("taking it anew")

@@ -12,6 +12,8 @@ REPOSITORY = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__f
 BUILD = os.environ.get("SUSPENDD_BUILD", os.path.join(REPOSITORY, "build"))
 UNIT = "suspendd.service"
 RESCUE = "suspendd-rescue.service"
+# Read after the lab's own drop-ins, which set no limit.
+NO_START = "/run/systemd/system/%s.d/zz-no-start.conf" % UNIT
 
 # What a sanitizer needs of a sandboxed service: its shadow memory, and its reports in the journal.
 SANITIZER_UNIT = """[Service]
@@ -101,6 +103,19 @@ class Suspendd:
             new = self.pid()
             return new and new != old_pid and self.host.unit_property(UNIT, "ActiveState") == "active"
         wait_for(is_new, timeout, "suspendd restarted", interval=0.05)
+
+    def break_start(self, command="/bin/false"):
+        """From its next end on it cannot be started: what is started is this. systemd gives it up soon."""
+        self.host.write(NO_START, "[Unit]\nStartLimitIntervalSec=60\nStartLimitBurst=2\n"
+                        "[Service]\nExecStart=\nExecStart=%s\n" % command)
+        self.host.systemctl("daemon-reload")
+
+    def mend_start(self):
+        """It can be started again, if it could not be."""
+        if self.host.exists(NO_START):
+            os.unlink(self.host.path(NO_START))
+            self.host.systemctl("daemon-reload")
+        self.host.systemctl("reset-failed", UNIT, RESCUE, check=False)
 
     def log(self):
         """What it said."""

@@ -22,6 +22,17 @@ LOG = "/run/reader.log"
 # What stamps may leave open before all is done once more; what they do is added to the limits.
 DOUBT_MAX = MS
 TRIES = 3
+# Of the time in which something waited for a CPU: above it a guest is not run when it could.
+BUSY_SHARE = 0.1
+
+
+def waited_for_cpu():
+    """How long, in seconds, some process had to wait for a CPU since the machine runs; 0 if the kernel does not tell."""
+    try:
+        with open("/proc/pressure/cpu") as f:
+            return int(f.readline().rsplit("total=", 1)[1]) / 1e6
+    except (OSError, IndexError, ValueError):
+        return 0
 
 
 def program(arch, folder):

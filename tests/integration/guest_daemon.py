@@ -6,21 +6,11 @@ import concurrent.futures
 import time
 
 from lab import wait_for
-from _guestclock import LOG, MS, Guest
+from _guestclock import BUSY_SHARE, LOG, MS, TRIES, Guest, waited_for_cpu
 from _suspendd import Suspendd, SuspenddCase, of, start_host
 
 CONFIG = "[Manager]\nPlugins=page\n[Plugin page]\nPage=x86 root\nPage=arm root\n"
-TRIES, BUSY_SHARE = 3, 0.1
 OPTIONS = {"x86": {"machine": "q35"}, "arm": {"arch": "arm64"}}
-
-
-def waited_for_cpu():
-    """How long, in seconds, some process had to wait for a CPU since the machine runs; 0 if the kernel does not tell."""
-    try:
-        with open("/proc/pressure/cpu") as f:
-            return int(f.readline().rsplit("total=", 1)[1]) / 1e6
-    except (OSError, IndexError, ValueError):
-        return 0
 
 
 class Together(SuspenddCase):

@@ -35,7 +35,7 @@ class Rescue(LibvirtCase):
         self.since = self.host.run("date", "+%s.%N").stdout.strip()
 
     def log(self):
-        return self.host.journal("-u", RESCUE, "--since=@" + self.since)
+        return self.host.journal("-t", "suspendd", "--since=@" + self.since)
 
     def give_up(self):
         """Asleep, with all held, the service dies and cannot be started again; then the host wakes."""

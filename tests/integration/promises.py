@@ -140,7 +140,7 @@ class Promises(SuspenddCase):
     @classmethod
     def set_right(cls, guest):
         """Makes its wall clock right, so that what is left afterwards is of the stop. Its agent answers then."""
-        wait_for(lambda: cls.suspendd.ctl("sync", guest.name, check=False).returncode == 0, 30,
+        wait_for(lambda: cls.suspendd.ctl("sync", guest.name, check=False).returncode == 0, 90,
                  "the agent of " + guest.name, interval=0.2)
 
     @classmethod

@@ -285,7 +285,7 @@ class Bench:
             bare = libvirt_parts.bare_client_rss(self.build, stage.uri)
             stage.floor_round()
             stage.cycle_round()
-            for _ in range(self.runs(25)):
+            for _ in range(self.runs(51)):
                 stop, cont = stage.floor_round()
                 cycle = stage.cycle_round()
                 stage.daemon.settle()

@@ -323,7 +323,7 @@ class Bench:
 
     def start(self):
         """From exec to READY=1, in turns with a bare service."""
-        count = self.runs(25)
+        count = self.runs(101)
         with Stage(self, 0) as stage:
             stage.daemon.close()
             result = subprocess.run(

@@ -20,6 +20,7 @@ CHECKS = [
     _docs.bus_policy,
     _docs.actions,
     _docs.messages,
+    _docs.completions,
     _faults.faults,
     _tools.layout,
     _tools.shell,

@@ -21,6 +21,7 @@ CHECKS = [
     _docs.actions,
     _docs.messages,
     _docs.completions,
+    _docs.versions,
     _faults.faults,
     _tools.layout,
     _tools.shell,

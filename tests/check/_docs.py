@@ -30,6 +30,11 @@ COMPLETIONS = (
     ("completions/_%s", r"(?<![\w-])--([a-z][a-z-]+)", r"^        ([a-z]+)\)(?: |$)"),
     ("completions/%s.fish", r"^complete .* -l ([a-z-]+)", r"^set -l verbs ([a-z ]+)$"),
 )
+# Where else the version is: the newest is the first.
+VERSIONS = (
+    ("debian/changelog", r"^suspendd \(([^)-]+)"),
+    ("packaging/suspendd.spec", r"^Version: +(\S+)"),
+)
 
 
 def text_of(tree, name):
@@ -118,4 +123,13 @@ def completions(tree):
             given = text_of(tree, name)
             problems += differ(name, "option", found(OPTION, text), found(option, given))
             problems += differ(name, "verb", found(VERB, text), set(" ".join(found(verb, given)).split()))
+    return problems
+
+
+def versions(tree):
+    """The packages have the project's version."""
+    version = found(r"^        version: '([^']+)'", text_of(tree, "meson.build"))
+    problems = []
+    for name, pattern in VERSIONS:
+        problems += differ(name, "version", version, set(re.findall(pattern, text_of(tree, name), re.M)[:1]))
     return problems

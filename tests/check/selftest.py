@@ -145,6 +145,13 @@ class CheckTest(unittest.TestCase):
             for bad in (("list", "some"), ("lists", "all"), ("show", "all")):
                 self.assert_sees(_docs.completions, "completions/" + name, text % bad, text % ("list", "all"))
 
+    def test_versions(self):
+        self.write("meson.build", "project(\n        'x',\n        version: '1.2',\n")
+        changelog = "suspendd (%s) unstable; urgency=medium\n\nsuspendd (1.1) unstable; urgency=medium\n"
+        self.write("debian/changelog", changelog % "1.2")
+        self.assert_sees(_docs.versions, "packaging/suspendd.spec", "Version:  1.1\n", "Version:  1.2\n")
+        self.assert_sees(_docs.versions, "debian/changelog", changelog % "1.3", changelog % "1.2-1")
+
     def faults_table(self, last):
         """A table of faults with all rows, the last of which is shown by @last."""
         shown = {x: "not shown: no reason" for x in IDS}

@@ -81,6 +81,10 @@ class Suites:
         self._python(report, unit.PLAIN, integration_files(CLOCKS_ALONE))
         self._python(report, unit.PLAIN, integration_files(CLOCKS), JOBS)
 
+    def packages(self, report):
+        """The packages: what they install, how they come, are replaced in a sleep, and go."""
+        self._python(report, unit.PLAIN, python.files_in(os.path.join(TESTS, "packages")), WAITING_JOBS)
+
     def integration_newer(self, report):
         """Some of them on the systemd of Debian 13."""
         files = [os.path.join(TESTS, "integration", x + ".py") for x in NEWER]
@@ -111,6 +115,7 @@ ALL = [
     ("sweep", Suites.sweep, "plain", True),
     ("integration", Suites.integration, "plain", True),
     ("clocks", Suites.clocks, "plain", False),
+    ("packages", Suites.packages, "deb", False),
     ("integration, systemd 257", Suites.integration_newer, "plain", False),
     ("soak", Suites.soak, "plain", False),
     ("integration, ASan+UBSan", Suites.integration_asan, "asan", False),
@@ -120,7 +125,8 @@ ALL = [
 def build(kinds):
     """Builds what the suites need. A report with a failure if that did not work, else None."""
     for kind in kinds:
-        if subprocess.run([os.path.join(os.path.dirname(TESTS), "dev"), "build", kind]).returncode != 0:
+        command = ["deb"] if kind == "deb" else ["build", kind]
+        if subprocess.run([os.path.join(os.path.dirname(TESTS), "dev")] + command).returncode != 0:
             report = Report("build")
             report.add("build " + kind, FAILED, "see above")
             return report.finish()

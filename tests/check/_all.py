@@ -20,6 +20,8 @@ CHECKS = [
     _docs.bus_policy,
     _docs.actions,
     _docs.messages,
+    _docs.completions,
+    _docs.versions,
     _faults.faults,
     _tools.layout,
     _tools.shell,

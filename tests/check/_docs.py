@@ -22,6 +22,20 @@ OPTION = r'\{ "([a-z-]+)", (?:no|required|optional)_argument'
 METHOD = r'SD_BUS_METHOD\w*\(\s*"([A-Z]\w+)"'
 MEMBER = r'(?:SD_BUS_\w+|CHANGING|CONSTANT|WHOLE)\(\s*"([A-Z]\w+)"'
 
+VERB = r'^        \{ "([a-z]+)",(?! \w+_argument)'
+
+# Where completions are, and how they name options and verbs.
+COMPLETIONS = (
+    ("completions/%s.bash", r"(?<![\w-])--([a-z][a-z-]+)", r"verbs='([a-z ]+)'"),
+    ("completions/_%s", r"(?<![\w-])--([a-z][a-z-]+)", r"^        ([a-z]+)\)(?: |$)"),
+    ("completions/%s.fish", r"^complete .* -l ([a-z-]+)", r"^set -l verbs ([a-z ]+)$"),
+)
+# Where else the version is: the newest is the first.
+VERSIONS = (
+    ("debian/changelog", r"^suspendd \(([^)-]+)"),
+    ("packaging/suspendd.spec", r"^Version: +(\S+)"),
+)
+
 
 def text_of(tree, name):
     """The text of a file without which there is nothing to check."""
@@ -97,3 +111,25 @@ def messages(tree):
     code = "".join(tree.text(x) for x in tree.ending(".c") if x.startswith("src/daemon/"))
     logged = {ids[x] for x in ids if re.search(r"\b%s\b" % x, code)}
     return differ(DAEMON_PAGE, "message", logged, found(r"^\.It Li ([0-9a-f]{32})$", text_of(tree, DAEMON_PAGE)))
+
+
+def completions(tree):
+    """What the shells complete: each verb and each option of the command lines, and no others."""
+    problems = []
+    for code, program in (("src/cli/main.c", "suspendctl"), ("src/guest/main.c", "suspend-guest")):
+        text = text_of(tree, code)
+        for name, option, verb in COMPLETIONS:
+            name = name % program
+            given = text_of(tree, name)
+            problems += differ(name, "option", found(OPTION, text), found(option, given))
+            problems += differ(name, "verb", found(VERB, text), set(" ".join(found(verb, given)).split()))
+    return problems
+
+
+def versions(tree):
+    """The packages have the project's version."""
+    version = found(r"^        version: '([^']+)'", text_of(tree, "meson.build"))
+    problems = []
+    for name, pattern in VERSIONS:
+        problems += differ(name, "version", version, set(re.findall(pattern, text_of(tree, name), re.M)[:1]))
+    return problems

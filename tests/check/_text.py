@@ -6,7 +6,7 @@ import re
 
 PUBLIC = {"src/plugins/plugin-api.h", "src/common/page-layout.h"}
 NO_LICENCE_LINE = (".gitignore", ".clang-format", ".clang-tidy", ".editorconfig")
-NO_COMMENTS = ("/corpus/", "/trees/", "/LICENSES/", ".json")
+NO_COMMENTS = ("/corpus/", "/trees/", "/LICENSES/", "/debian/changelog", "/debian/source/format", ".json")
 BLANKS_MATTER = ("/corpus/", "/LICENSES/", ".patch", ".diff")
 
 # Who may include whom: path below src/ -> what its includes may begin with.

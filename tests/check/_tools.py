@@ -61,7 +61,7 @@ def layout(tree):
 
 def shell(tree):
     """shellcheck finds nothing to warn about."""
-    scripts = tree.scripts("bash", "sh")
+    scripts = tree.scripts("bash", "sh") + [x for x in tree.ending(".bash") if x.startswith("completions/")]
     return problems_of(*run(tree, ["shellcheck", "-S", "warning", "-e", "SC2187", "-f", "gcc"] + scripts)) if scripts else []
 
 

@@ -132,6 +132,26 @@ class CheckTest(unittest.TestCase):
         self.write("src/daemon/a.c", "SUSPENDD_MESSAGE_WOKE\n")
         self.assert_sees(_docs.messages, "man/suspendd.8", ".It Li %s\n" % ("0e" * 16), ".It Li %s\n" % ("0f" * 16))
 
+    def test_completions(self):
+        self.write("src/cli/main.c", '        { "list", "", "All", 0 },\n        { "all", no_argument, NULL, 0 },\n')
+        self.write("src/guest/main.c", "")
+        shells = (("suspendctl.bash", "local verbs='%s'\nprintf --%s\n"),
+                  ("_suspendctl", "        %s) x\n'--%s[x]'\n"),
+                  ("suspendctl.fish", "set -l verbs %s\ncomplete -c suspendctl -l %s\n"))
+        for name, text in shells:
+            self.write("completions/" + name.replace("suspendctl", "suspend-guest"), "# none\n")
+            self.write("completions/" + name, text % ("list", "all"))
+        for name, text in shells:
+            for bad in (("list", "some"), ("lists", "all"), ("show", "all")):
+                self.assert_sees(_docs.completions, "completions/" + name, text % bad, text % ("list", "all"))
+
+    def test_versions(self):
+        self.write("meson.build", "project(\n        'x',\n        version: '1.2',\n")
+        changelog = "suspendd (%s) unstable; urgency=medium\n\nsuspendd (1.1) unstable; urgency=medium\n"
+        self.write("debian/changelog", changelog % "1.2")
+        self.assert_sees(_docs.versions, "packaging/suspendd.spec", "Version:  1.1\n", "Version:  1.2\n")
+        self.assert_sees(_docs.versions, "debian/changelog", changelog % "1.3", changelog % "1.2-1")
+
     def faults_table(self, last):
         """A table of faults with all rows, the last of which is shown by @last."""
         shown = {x: "not shown: no reason" for x in IDS}

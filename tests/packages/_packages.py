@@ -1,0 +1,129 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""What the tests of the packages have in common: a host on which dpkg installs them, with nothing else of ours."""
+
+import glob
+import os
+import re
+import shutil
+import subprocess
+
+from lab import Host, LabCase, LabUnavailable, Qemu, host_root
+from lab.suspendd import UNIT, Suspendd
+
+REPOSITORY = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+DEB = os.environ.get("SUSPENDD_DEB", os.path.join(REPOSITORY, "build", "deb"))
+ROOT = os.environ.get("SUSPENDD_TEST_ROOT")
+ALL = ("suspendd", "suspendd-libvirt", "suspendd-guest", "suspendd-dev")
+VMS = "/run/vms"
+CONFIG = "[Manager]\nPlugins=page\n[Plugin qmp]\nDirectory=%s\n" % VMS
+
+
+def deb(name):
+    """The file of a package."""
+    found = [x for x in glob.glob(os.path.join(DEB, name + "_*.deb"))]
+    if len(found) != 1:
+        raise LabUnavailable("not one package %s in %s: ./dev deb" % (name, DEB))
+    return found[0]
+
+
+def start_host(**options):
+    """A host, started, on which packages' scripts may start services."""
+    if not shutil.which("dpkg-deb"):
+        raise LabUnavailable("no dpkg")
+    host = Host(root=host_root(ROOT) if ROOT else "/", **options).start()
+    if host.exists("/usr/sbin/policy-rc.d"):
+        os.unlink(host.path("/usr/sbin/policy-rc.d"))
+    os.makedirs(host.path(VMS))
+    return host
+
+
+class Packages(Suspendd):
+    """The service from its package on one host, with the words of Suspendd."""
+
+    def __init__(self, host):  # not the base's: that would install the build
+        self.host = host
+        self.vms = host.path(VMS)
+
+    def configure(self, config=CONFIG):
+        """Tells where machines are, as an admin does."""
+        self.host.write("/etc/suspendd/suspendd.conf.d/vms.conf", config)
+
+    def dpkg(self, *arguments, timeout=120):
+        """dpkg, inside; what it said."""
+        done = self.host.run("dpkg", *arguments, timeout=timeout, env={"DEBIAN_FRONTEND": "noninteractive"})
+        return done.stdout + done.stderr
+
+    def install(self, *names):
+        """Installs packages by their names, or files."""
+        return self.dpkg("--install", *[x if "/" in x else deb(x) for x in names])
+
+    def newer(self, name, version):
+        """The file of a package of another version: the same files, and what depends on this version depends on that."""
+        folder = self.host.scratch.sub("newer", name)
+        subprocess.run(["dpkg-deb", "--raw-extract", deb(name), folder], check=True)
+        control = os.path.join(folder, "DEBIAN", "control")
+        with open(control) as f:
+            text = f.read()
+        old = re.search(r"^Version: (\S+)$", text, re.M).group(1)
+        text = text.replace("Version: " + old, "Version: " + version).replace("(= %s)" % old, "(= %s)" % version)
+        with open(control, "w") as f:
+            f.write(text)
+        path = self.host.scratch.file("%s_%s.deb" % (name, version))
+        subprocess.run(["dpkg-deb", "--root-owner-group", "--build", folder, path], check=True,
+                       stdout=subprocess.DEVNULL)
+        shutil.rmtree(folder)
+        return path
+
+    def version(self, name):
+        """The version of a package that is installed, None if it is not."""
+        done = self.host.run("dpkg-query", "-W", "-f", "${db:Status-Status} ${Version}", name, check=False)
+        status, _, version = done.stdout.partition(" ")
+        return version if status == "installed" else None
+
+    def qemu(self, name, **more):
+        """A machine of QEMU, running."""
+        more.setdefault("kind", "none")
+        return Qemu(self.host.scratch, name, self.host, folder=self.vms, **more).start()
+
+    def hold(self):
+        """Sends the host to sleep until self.host.wake()."""
+        self.host.set_sleep("hold")
+        self.host.request_suspend()
+        self.host.wait_asleep()
+
+    def wake(self):
+        """Wakes the host."""
+        self.host.wake()
+        self.host.wait_awake()
+
+    def files(self):
+        """All files of the host, but for what others write there all the time."""
+        skipped = [x for path in ("/var/cache", "/var/log", "/var/lib/dpkg", "/run/systemd", "/run/log", "/run/lab",
+                                  "/run/vms", "/run/udev", "/run/user") for x in ("-path", path, "-prune", "-o")]
+        told = self.host.run("find", "/etc", "/run", "/usr", "/var", *skipped, "-print", timeout=120)
+        return set(told.stdout.splitlines())
+
+
+class PackagesCase(LabCase):
+    """A test with a host of its own, and nothing installed yet."""
+
+    def setUp(self):
+        self.host = start_host()
+        self.addCleanup(self.host.stop)
+        self.packages = Packages(self.host)
+
+    def start_machines(self, *names):
+        """Installs suspendd, and has it see machines of these names."""
+        self.packages.install("suspendd")
+        self.packages.configure()
+        self.host.systemctl("restart", UNIT)
+        machines = [self.packages.qemu(x) for x in names]
+        for machine in machines:
+            self.addCleanup(machine.kill)
+            self.packages.wait_machine(machine.name, run_state="running")
+        return machines
+
+    def assert_run(self, machines):
+        """QEMU itself says that they run."""
+        for machine in machines:
+            machine.wait_status("running")

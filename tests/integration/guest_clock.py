@@ -27,5 +27,5 @@ class X86Doorbell(Answering, OwnSuspend, Reader):
                   flush=True)
             if seconds < 0.5:
                 return
-            self.assertLess(share, BUSY_SHARE, "answered after %.3f s" % seconds)
+            self.assertGreaterEqual(share, BUSY_SHARE, "answered after %.3f s" % seconds)
         self.skipTest("too busy a machine to see how soon: something waited for a CPU %d %% of the time" % (100 * share))

@@ -319,7 +319,8 @@ static void machine_correct(Machine *m) {
                 m->correction.report = before;
                 m->correction.report.tries = 0;
         }
-        if (m->policy.time_sync == TIME_SYNC_OFF)
+        /* Whether a suspend is still to come, an agent's answer alone tells: then it is read, and left alone. */
+        if (m->policy.time_sync == TIME_SYNC_OFF && !m->is_suspend_owed)
                 machine_correct_next(m, CORRECTION_NEXT_DONE);
         else
                 machine_correct_look(m);

@@ -405,6 +405,21 @@ START_TEST(test_agent_that_owes_a_suspend_is_not_asked_for_another) {
 }
 END_TEST
 
+/* One that never carries it out does not owe it for ever, whether its clock is to be set or not. */
+START_TEST(test_agent_that_answers_again_owes_nothing_in_the_end) {
+        rig_machine(&r, a)->policy.time_sync = (TimeSync) _i;
+        a->answers[SUSPENDD_ACT_SUSPEND] = FAKE_LIE;
+        rig_sleep(&r);
+        rig_pass(&r, MSEC(50));
+        rig_wake(&r, 0);
+        rig_pass(&r, 60 * USEC_PER_SEC);
+        ck_assert_int_eq(rig_machine(&r, a)->state, MACHINE_IDLE);
+        a->answers[SUSPENDD_ACT_SUSPEND] = FAKE_LATER;
+        sleep_and_wake();
+        ck_assert_int_eq(report(a)->stood, SUSPENDD_STATE_SUSPENDED);
+}
+END_TEST
+
 /* Strikes while the next cycle reads its clock: it stands, and because of us. */
 START_TEST(test_late_suspend_in_the_next_cycle_counts_as_stand) {
         rig_machine(&r, a)->policy.time_sync = TIME_SYNC_RELATIVE;
@@ -863,6 +878,8 @@ static void add_others(TCase *t) {
         tcase_add_test(t, test_late_suspend_is_undone);
         tcase_add_test(t, test_late_suspend_of_a_guest_held_by_its_user_is_undone);
         tcase_add_test(t, test_agent_that_owes_a_suspend_is_not_asked_for_another);
+        tcase_add_loop_test(
+                        t, test_agent_that_answers_again_owes_nothing_in_the_end, 0, TIME_SYNC_MAX);
         tcase_add_test(t, test_late_suspend_in_the_next_cycle_counts_as_stand);
 }
 

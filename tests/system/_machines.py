@@ -3,7 +3,7 @@
 
 import re
 
-from lab import LabError
+from lab import wait_for
 from _outer import MEDIA, OWN, VMS
 
 CLOCKS = re.compile(r"up=([0-9a-f]+) wall=([0-9a-f]+) rtc=([0-9a-f]+)\n")
@@ -23,9 +23,8 @@ class Guest:
     def ahead(self):
         """Seconds by which the wall clock of a ticking guest is ahead of its real-time clock, which has whole seconds and is
         the host's: a whole day more or less does not count."""
-        said = CLOCKS.findall(self.outer.run("tail -n 3 %s" % self.own("out")))
-        if not said:
-            raise LabError("%s says nothing" % self.name)
+        said = wait_for(lambda: CLOCKS.findall(self.outer.run("tail -n 3 %s" % self.own("out"))), 60,
+                        "%s says something" % self.name, interval=0.5)
         _, wall, rtc = (int(x, 16) for x in said[-1])
         return (wall / 1e9 - rtc + DAY_SECONDS / 2) % DAY_SECONDS - DAY_SECONDS / 2
 

@@ -5,6 +5,7 @@ monitor and, through its guest agent, by commands."""
 import base64
 import collections
 import functools
+import glob
 import json
 import math
 import os
@@ -26,6 +27,7 @@ BOOT_SECONDS = 240
 COMMAND_SECONDS = 60
 ASLEEP_SECONDS = 90
 AWAKE_SECONDS = 60
+WAKE_AFTER = 0.4  # the beginning of a second; by way of its firmware the kernel wakes most of a second later
 
 # Where it puts things: what comes from outside; the tests' own monitors; suspendd's.
 MEDIA = "/media/lab"
@@ -48,9 +50,11 @@ def image(version):
 
 
 def packages():
-    """Debian packages of suspendd, in the folder $SUSPENDD_PACKAGES. Without that it is installed from the build."""
+    """The Debian packages of suspendd in the folder $SUSPENDD_PACKAGES. Without that it is installed from the build."""
     folder = os.environ.get("SUSPENDD_PACKAGES")
-    return sorted(os.path.join(folder, x) for x in os.listdir(folder) if x.endswith(".deb")) if folder else []
+    if not folder:
+        return []
+    return [x for name in ("suspendd", "suspendd-libvirt") for x in glob.glob("%s/%s_*.deb" % (folder, name))]
 
 
 class Outer:
@@ -74,7 +78,7 @@ class Outer:
             self.line = wait_for(self._connect_line, BOOT_SECONDS, "line into the outer machine", interval=0.5)
             wait_for(self._is_up, BOOT_SECONDS, "systemd of the outer machine up", interval=1)
             self.boot_seconds = time.monotonic() - begin
-            self.run("mkdir -p %s %s && mount -o ro /dev/vdb %s" % (OWN, VMS, MEDIA))
+            self.run("mkdir -p %s %s && mount -o noatime /dev/vdb %s" % (OWN, VMS, MEDIA))
             self.run("python3 %s/inside/follow-rtc.py" % MEDIA)
             before = time.time()
             inside = float(self.run("date +%s.%N"))
@@ -104,7 +108,7 @@ class Outer:
                 "-serial", "file:" + self.scratch.file("console"),
                 "-qmp", "unix:%s,server=on,wait=off" % self.scratch.file("qmp"),
                 "-drive", "file=%s,format=raw,if=virtio,snapshot=on" % os.path.join(folder, "root.ext4"),
-                "-drive", "file=%s,format=raw,if=virtio,readonly=on" % self.scratch.file("media"),
+                "-drive", "file=%s,format=raw,if=virtio,snapshot=on" % self.scratch.file("media"),
                 "-device", "virtio-serial-pci",
                 "-chardev", "socket,id=line,path=%s,server=on,wait=off" % self.scratch.file("line"),
                 "-device", "virtserialport,chardev=line,name=org.qemu.guest_agent.0",
@@ -237,7 +241,7 @@ class Outer:
     # the line to its agent when its devices are suspended may be lost, and sometimes the line with it.
 
     def sleep(self, seconds, command="systemctl suspend"):
-        """A sleep of so many seconds and up to one more, which the command begins. Returns when it is awake again."""
+        """A sleep of so many seconds and up to two more, which the command begins. Returns when it is awake again."""
         begun = self.begin_sleep(command)
         return self.wake(begun, seconds)
 
@@ -259,13 +263,13 @@ class Outer:
     def wake(self, begun, seconds):
         """Ends a sleep, when it was so long.
 
-        It is woken at the beginning of a second of its real-time clock: that is all that its kernel knows of a sleep's
-        length, and it has whole seconds. What the kernel takes a sleep for is wrong by how much later in such a second
-        it was woken than after the sleep before."""
+        It is woken so that its kernel reads its real-time clock well within a second of that: it is all that it knows of
+        a sleep's length, and has whole seconds. What the kernel takes a sleep for is wrong by how much later in such a
+        second it was woken than after the sleep before."""
         delay = self.wait_asleep(begun)
         wake_at = begun.asked + delay + seconds
         if seconds >= 1:
-            wake_at = math.ceil(wake_at - self.second) + self.second
+            wake_at = math.ceil(wake_at - self.second) + self.second + WAKE_AFTER
         time.sleep(max(0, wake_at - time.time()))
         self.qmp.command("system_wakeup")
         awake = self.qmp.wait_event("WAKEUP", 20, begun.mark).realtime

@@ -7,8 +7,7 @@ from _case import MS, SECOND, SystemCase, of
 
 N_SLEEPS = 5
 SLEEP_SECONDS = 3
-# What a sleep takes beside the sleep: a machine stands before the kernel sleeps, and runs after it is awake.
-AROUND_SECONDS = 10
+SLOW = 5 * SECOND  # what may take so long in an emulated machine, when others keep this one busy
 
 
 class FiveSleeps(SystemCase):
@@ -54,13 +53,13 @@ class FiveSleeps(SystemCase):
                 stood = cycle.events.find(name, "RESUME").at - cycle.events.find(name, "STOP").at
                 told = of(cycle.record, name)["stopped_ns"]
                 self.assertGreaterEqual(told, cycle.record["slept_ns"])
-                self.assertLess(abs(told - stood), 300 * MS, name)
+                self.assertLess(abs(told - stood), SLOW, name)
 
     def test_guest_has_the_right_time(self):
         left = []
         for cycle in self.cycles:
             time = of(cycle.record, "web")["time"]
-            self.assertLess(time["before_ns"], -SLEEP_SECONDS * SECOND + 500 * MS)
+            self.assertLess(time["before_ns"], -cycle.record["slept_ns"] + 100 * MS)
             left.append(time["after_ns"] / MS)
             self.assertLess(abs(time["after_ns"]), 250 * MS + time["after_uncertainty_ns"])
         self.figure = "left: %s ms" % ", ".join("%+.0f" % x for x in left)
@@ -81,8 +80,8 @@ class FiveSleeps(SystemCase):
             first = min(cycle.events.find(x, "RESUME").at for x in self.inside.RUNNING)
             false = cycle.events.find("logind", "PrepareForSleep(false)").at
             told.append("%.0f (%.0f)" % ((first - awake) / MS, (false - awake) / MS))
-            self.assertLess(first - awake, 2 * SECOND)
-        self.figure = "ms from the kernel's wake to the first machine (to logind's signal): %s" % ", ".join(told)
+            self.assertLess(first - awake, SLOW)
+        self.figure = "ms from the wake to the first machine (to logind's signal): %s" % ", ".join(told)
 
 
 if __name__ == "__main__":

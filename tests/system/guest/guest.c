@@ -11,6 +11,7 @@
  *
  * 32-bit protected mode without paging, started by multiboot.
  */
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -265,8 +266,15 @@ static void answer_line(void) {
                 put("{\"error\": {\"class\": \"CommandNotFound\", \"desc\": \"there is none\"}}\n");
 }
 
+/* Where there is no such port, all that is read is ones. */
+static bool has_input(void) {
+        uint8_t status = in8(AGENT + 5);
+
+        return status != 0xff && (status & 1);
+}
+
 static void read_agent(void) {
-        while (in8(AGENT + 5) & 1) {
+        while (has_input()) {
                 char c = (char) in8(AGENT);
 
                 if (c == '\n') {

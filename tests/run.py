@@ -98,12 +98,25 @@ class Suites:
         """The same under sanitizers."""
         self._python(report, unit.ASAN, integration_files(), WAITING_JOBS)
 
+    def system(self, report):
+        """A Debian 12 in a VM that really sleeps, with suspendd and VMs inside."""
+        self._system(report, "12")
+
+    def system_newer(self, report):
+        """The same on Debian 13."""
+        self._system(report, "13")
+
+    def _system(self, report, version):
+        # One at a time: each has an emulated machine to itself.
+        files = python.files_in(os.path.join(TESTS, "system"))
+        self._python(report, unit.PLAIN, files, 1, {"SUSPENDD_TEST_DEBIAN": version})
+
     def _python(self, report, manner, files, jobs=1, more_env=None):
         env = dict(unit.environment(manner), PYTHONPATH=TESTS, PYTHONDONTWRITEBYTECODE="1", **(more_env or {}))
         python.run(report, [x for x in files if os.path.exists(x)], self.args.quick, self.args.only, env, jobs)
 
 
-# (title, method, build that it needs, whether --quick runs it)
+# (title, method, build that it needs, whether --quick runs it); what begins with "system" is run by --system alone
 ALL = [
     ("check", Suites.check, "plain", True),
     ("unit", Suites.unit, "plain", True),
@@ -119,7 +132,15 @@ ALL = [
     ("integration, systemd 257", Suites.integration_newer, "plain", False),
     ("soak", Suites.soak, "plain", False),
     ("integration, ASan+UBSan", Suites.integration_asan, "asan", False),
+    ("system", Suites.system, "plain", False),
+    ("system, Debian 13", Suites.system_newer, "plain", False),
 ]
+
+
+def chosen(args):
+    """Those that are to be run."""
+    return [x for x in ALL if (not args.quick or x[3]) and
+            (x[0] in args.suite if args.suite else x[0].startswith("system") == args.system)]
 
 
 def build(kinds):
@@ -139,13 +160,15 @@ def main():
     parser.add_argument("--only", default="", metavar="PATTERN",
                         help='part of, or a glob for, "SUITE:FILE.Class.method" or "SUITE:PROGRAM:test"')
     parser.add_argument("--suite", action="append", metavar="TITLE", help="only suites of this title")
+    parser.add_argument("--system", action="store_true", help="the whole-system tests, which the others are run without")
     parser.add_argument("--list", action="store_true", help="tell the suites")
     args = parser.parse_args()
 
-    suites = [x for x in ALL if (not args.quick or x[3]) and (not args.suite or x[0] in args.suite)]
+    suites = chosen(args)
     if args.list:
-        for title, method, _, quick in suites:
-            print("%-25s %s%s" % (title, method.__doc__, " (--quick as well)" if quick else ""))
+        for title, method, _, quick in ALL:
+            when = " (--quick as well)" if quick else " (--system alone)" if title.startswith("system") else ""
+            print("%-25s %s%s" % (title, method.__doc__, when))
         return 0
 
     started = time.monotonic()
@@ -163,7 +186,7 @@ def main():
         if not report.outcomes and not args.only:
             python.skip(report, "no such tests")
         reports.append(report.finish())
-    return summarize(reports, *([] if args.only or args.suite else [faults.summary(reports)]))
+    return summarize(reports, *([] if args.only or args.suite or args.system else [faults.summary(reports)]))
 
 
 if __name__ == "__main__":

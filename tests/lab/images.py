@@ -11,7 +11,7 @@ from .util import LabUnavailable
 HERE = os.path.dirname(os.path.abspath(__file__))
 
 
-def _build(script, timeout, *arguments):
+def run_build(script, timeout, *arguments):
     """Runs a build script: what it says goes on to stderr as it comes, its last line of output is what it made."""
     limited = ["timeout", "-k", "5", str(timeout), os.path.join(HERE, script), *arguments]
     said = ""
@@ -20,14 +20,14 @@ def _build(script, timeout, *arguments):
             sys.stderr.write(said)
         made = process.stdout.read().strip()
     if process.returncode or not made:
-        raise LabUnavailable("%s: %s" % (script, said.strip() or "failed"))
+        raise LabUnavailable("%s: %s" % (os.path.basename(script), said.strip() or "failed"))
     return made.splitlines()[-1]
 
 
 @functools.lru_cache(None)
 def guest_image(arch="amd64", kernel="own"):
     """(kernel, initrd) of a Linux guest, built at its first use; see guest/build.sh for what there is."""
-    folder = _build("guest/build.sh", 600, arch, kernel)
+    folder = run_build("guest/build.sh", 600, arch, kernel)
     return os.path.join(folder, "vmlinuz"), os.path.join(folder, "initrd")
 
 
@@ -38,13 +38,13 @@ def host_root(name):
         raise ValueError(name)
     if os.geteuid():
         raise LabUnavailable("bootstrapping a root needs root")
-    return _build("host/build-root.sh", 1200)
+    return run_build("host/build-root.sh", 1200, name)
 
 
 @functools.lru_cache(None)
 def sleep_clock():
     """The folder of what host/sleepclock.c becomes: a program and an LD_PRELOAD library."""
-    return _build("host/build-sleepclock.sh", 60)
+    return run_build("host/build-sleepclock.sh", 60)
 
 
 def ovmf():

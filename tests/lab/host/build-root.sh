@@ -1,20 +1,35 @@
 #!/bin/bash
 # SPDX-License-Identifier: LGPL-2.1-or-later
 #
-# Bootstraps a Debian 13 root for the lab's host and prints its folder: a newer
-# systemd than Debian 12's under the same tests. It holds what our programs load,
-# no compiler: what Debian 12 built runs there (same sonames). QEMU stays on the
-# machine, see Qemu in qemu.py.
+# build-root.sh [NAME]
+#
+# Bootstraps a Debian root and prints its folder. NAME is one of
+#   debian13            for the lab's host: a newer systemd than Debian 12's under
+#                       the same tests. It holds what our programs load, no
+#                       compiler: what Debian 12 built runs there (same sonames).
+#                       QEMU stays on the machine, see Qemu in qemu.py
+#   outer12, outer13    for the whole-system tests: a machine that boots, with a
+#                       kernel, QEMU and libvirt of its own
 #
 # The mirror, its keys and a proxy are those of this machine's own apt. Kept in
 # ${XDG_CACHE_HOME:-~/.cache}/suspendd under a name made from script and packages.
 set -euo pipefail
 
 cache=${XDG_CACHE_HOME:-$HOME/.cache}/suspendd
-suite=trixie
-packages=systemd,systemd-sysv,dbus,libpam-systemd,util-linux,procps,libjson-c5,libinih1,libsmartcols1,libsystemd0
+name=${1:-debian13}
+loaded=libjson-c5,libinih1,libsmartcols1,libsystemd0
+host=systemd,systemd-sysv,dbus,libpam-systemd,util-linux,procps,$loaded
+outer=$host,kmod,udev,polkitd,python3,qemu-guest-agent,qemu-system-x86,linux-image-cloud-amd64,libvirt-clients
+outer=$outer,libvirt-daemon-system,libvirt-daemon-driver-qemu,libxml2
 
-die() { echo "Debian 13 root: $*" >&2; exit 1; }
+die() { echo "root $name: $*" >&2; exit 1; }
+
+case $name in
+debian13) suite=trixie packages=$host ;;
+outer12) suite=bookworm packages=$outer ;;
+outer13) suite=trixie packages=$outer ;;
+*) die "there is none" ;;
+esac
 
 # The first Debian mirror in the machine's apt sources.
 mirror() {
@@ -47,6 +62,6 @@ command -v mmdebstrap >/dev/null || die "mmdebstrap is missing"
 mkdir -p "$cache"
 exec 9>"$cache/root.lock"
 flock -w 1200 9 || die "another build holds the lock"
-out=$cache/root-$suite-$({ cat "$0"; echo "$packages"; } | sha256sum | cut -c 1-16)
-[ -e "$out/etc/suspendd-lab-root" ] || { echo "bootstrapping a Debian 13 root" >&2; build; }
+out=$cache/root-$name-$({ cat "$0"; echo "$packages"; } | sha256sum | cut -c 1-16)
+[ -e "$out/etc/suspendd-lab-root" ] || { echo "bootstrapping the root $name" >&2; build; }
 echo "$out"

@@ -1,0 +1,88 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""Five real sleeps in a row, on a host with QEMUs of its own and a domain of libvirt's."""
+
+import unittest
+
+from _case import MS, SECOND, SystemCase, of
+
+N_SLEEPS = 5
+SLEEP_SECONDS = 3
+SLOW = 5 * SECOND  # what may take so long in an emulated machine, when others keep this one busy
+
+
+class FiveSleeps(SystemCase):
+    """What each of five sleeps has shown."""
+
+    @classmethod
+    def prepare(cls):
+        """The sleeps."""
+        super().prepare()
+        cls.cycles = [cls.inside.cycle(SLEEP_SECONDS + i % 2) for i in range(N_SLEEPS)]
+
+    def test_all_stood_before_the_kernel_slept(self):
+        for cycle in self.cycles:
+            entry = cycle.events.find("kernel", "PM: suspend entry (deep)")
+            for name in self.inside.RUNNING:
+                self.assertLess(cycle.events.find(name, "STOP").at, entry.at, name)
+                self.assertEqual(of(cycle.record, name)["stood"], "paused")
+
+    def test_all_run_after(self):
+        for cycle in self.cycles:
+            awake = cycle.events.find("kernel", "ACPI: PM: Low-level resume complete")
+            for name in self.inside.RUNNING:
+                self.assertGreater(cycle.events.find(name, "RESUME").at, awake.at, name)
+                self.assertEqual(cycle.events.of(name), ["STOP", "RESUME"])
+        self.assert_all_run()
+
+    def test_what_its_user_had_paused_is_left_alone(self):
+        for cycle in self.cycles:
+            self.assertEqual(cycle.events.of("mine"), [])
+            self.assertEqual(of(cycle.record, "mine")["asked"], "nothing")
+
+    def test_record_tells_how_long_it_slept(self):
+        wrong = []
+        for cycle in self.cycles:
+            self.assertEqual((cycle.record["kind"], cycle.record["ended"], cycle.record["host_slept"]), ("sleep", "woke", True))
+            wrong.append(cycle.record["slept_ns"] / SECOND - cycle.sleep.length)
+            self.assertLessEqual(abs(wrong[-1]), 1)
+        self.figure = "slept is off by %s s" % ", ".join("%+.2f" % x for x in wrong)
+
+    def test_record_tells_how_long_each_stood(self):
+        for cycle in self.cycles:
+            for name in self.inside.RUNNING:
+                stood = cycle.events.find(name, "RESUME").at - cycle.events.find(name, "STOP").at
+                told = of(cycle.record, name)["stopped_ns"]
+                self.assertGreaterEqual(told, cycle.record["slept_ns"])
+                self.assertLess(abs(told - stood), SLOW, name)
+
+    def test_guest_has_the_right_time(self):
+        left = []
+        for cycle in self.cycles:
+            time = of(cycle.record, "web")["time"]
+            self.assertLess(time["before_ns"], -cycle.record["slept_ns"] + 100 * MS)
+            left.append(time["after_ns"] / MS)
+            self.assertLess(abs(time["after_ns"]), 250 * MS + time["after_uncertainty_ns"])
+        self.figure = "left: %s ms" % ", ".join("%+.0f" % x for x in left)
+
+    def test_history_has_five_records(self):
+        self.assertEqual([x["number"] for x in self.inside.records()], list(range(1, N_SLEEPS + 1)))
+
+    def test_lock_was_never_overrun(self):
+        for cycle in self.cycles:
+            self.assertEqual((cycle.record["protected"], cycle.record["overdue"]), (True, False))
+        self.assert_no_overrun()
+
+    def test_wake_is_not_waited_for(self):
+        """How long after the kernel is awake the first machine runs, and when logind says that it is."""
+        told = []
+        for cycle in self.cycles:
+            awake = cycle.events.find("kernel", "PM: suspend exit").at
+            first = min(cycle.events.find(x, "RESUME").at for x in self.inside.RUNNING)
+            false = cycle.events.find("logind", "PrepareForSleep(false)").at
+            told.append("%.0f (%.0f)" % ((first - awake) / MS, (false - awake) / MS))
+            self.assertLess(first - awake, SLOW)
+        self.figure = "ms from the wake to the first machine (to logind's signal): %s" % ", ".join(told)
+
+
+if __name__ == "__main__":
+    unittest.main()

@@ -1,0 +1,106 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""Sleeps that do not go as sleeps should: short, failed, unannounced, or with somebody killed in their middle."""
+
+import unittest
+
+from _case import MS, SECOND, SystemCase, of
+from _outer import MEDIA
+
+HOOK = "/usr/lib/systemd/system-sleep/lab"
+
+
+class OddSleeps(SystemCase):
+    """Each ends with all machines as they were, and with a record that tells the truth."""
+
+    def setUp(self):
+        super().setUp()
+        self.inside.wait_known()
+        self.assert_all_run()
+
+    def tearDown(self):
+        self.host.run("rm -f %s && systemctl start suspendd" % HOOK)
+        self.assert_no_overrun()
+        super().tearDown()
+
+    def hook(self, command):
+        """Has systemd-sleep run a command right before the kernel sleeps."""
+        self.host.write(HOOK, "#!/bin/sh\n[ \"$1\" = post ] || %s\n" % command, "755")
+
+    def slept(self, cycle):
+        """How long the kernel says that it has slept, in nanoseconds: what its clocks are apart by since then."""
+        return cycle.events.slept[-1] - cycle.events.slept[-2]
+
+    def assert_stood(self, cycle):
+        """All stood while the kernel slept."""
+        entry = cycle.events.find("kernel", "PM: suspend entry (deep)")
+        exit = cycle.events.find("kernel", "PM: suspend exit")
+        for name in self.inside.RUNNING:
+            self.assertLess(cycle.events.find(name, "STOP").at, entry.at, name)
+            self.assertGreater(cycle.events.find(name, "RESUME").at, entry.at, name)
+            self.assertLess(cycle.events.find(name, "RESUME").at - exit.at, 10 * SECOND, name)
+
+    def assert_told(self, cycle, **wanted):
+        """What the record says of the whole."""
+        self.assertEqual({x: cycle.record[x] for x in wanted}, wanted)
+        self.assertLess(abs(cycle.record["slept_ns"] - self.slept(cycle)), 50 * MS)
+
+    def test_sleep_shorter_than_a_second(self):
+        cycle = self.inside.cycle(0.3)
+        self.assertLess(cycle.sleep.length, 1)
+        self.assert_stood(cycle)
+        self.assert_told(cycle, kind="sleep", ended="woke", host_slept=True)
+        self.assert_all_run()
+
+    def test_sleep_that_the_kernel_refuses(self):
+        self.host.run("install -m 755 %s/inside/refuse-sleep.sh %s" % (MEDIA, HOOK))
+        cycle = self.inside.refused()
+        self.assertIsNone(cycle.events.find("kernel", "ACPI: PM: Low-level resume complete"))
+        for name in self.inside.RUNNING:
+            self.assertEqual(cycle.events.of(name), ["STOP", "RESUME"])
+        self.assert_told(cycle, kind="sleep", ended="failed", host_slept=False)
+        self.assertGreaterEqual(cycle.record["suspend_stats"]["fail"], 1)
+        self.assert_all_run()
+
+    def test_unannounced_sleep(self):
+        cycle = self.inside.cycle(4, "echo mem >/sys/power/state")
+        for name in self.inside.RUNNING:
+            self.assertEqual(cycle.events.of(name), [], "nobody has stopped it")
+            self.assertIsNone(of(cycle.record, name)["stood"])
+        self.assert_told(cycle, kind="unannounced", ended="woke", host_slept=True)
+        time = of(cycle.record, "web")["time"]
+        self.assertLess(time["before_ns"], -self.slept(cycle) + 100 * MS)
+        self.assertLess(abs(time["after_ns"]), 250 * MS + time["after_uncertainty_ns"])
+        self.assert_all_run()
+
+    def test_logind_killed(self):
+        self.hook("systemctl kill -s KILL systemd-logind")
+        cycle = self.inside.cycle(4)
+        self.assert_stood(cycle)
+        self.assert_told(cycle, kind="sleep", ended="woke", host_slept=True)
+        self.assertIsNone(cycle.events.find("logind", "PrepareForSleep(false)"))
+        self.assert_all_run()
+
+    def test_suspendd_killed(self):
+        self.hook("systemctl kill -s KILL suspendd")
+        cycle = self.inside.cycle(4)
+        self.assert_stood(cycle)
+        # Its next life begins when the host is awake; of the sleep it knows how long each machine has stood.
+        self.assertEqual((cycle.record["kind"], cycle.record["ended"]), ("recovery", "woke"))
+        for name in self.inside.RUNNING:
+            self.assertGreater(of(cycle.record, name)["stopped_ns"], self.slept(cycle))
+        self.assert_all_run()
+
+    def test_suspendd_away_during_the_sleep(self):
+        self.host.run("systemctl stop suspendd")
+        n_records = len(self.inside.records())
+        cycle = self.inside.cycle(4, recorded=False)
+        self.host.run("systemctl start suspendd")
+        self.inside.wait_known()
+        for name in self.inside.RUNNING:
+            self.assertEqual(cycle.events.of(name), [])
+        self.assertEqual(len(self.inside.records()), n_records, "what it has not seen it does not tell")
+        self.assert_all_run()
+
+
+if __name__ == "__main__":
+    unittest.main()

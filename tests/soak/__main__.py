@@ -12,6 +12,7 @@ import os
 import queue
 import random
 import re
+import signal
 import sys
 import time
 import traceback
@@ -38,6 +39,12 @@ def span(text):
     return int(match.group(1)) * UNITS[match.group(2) or ""]
 
 
+def interrupted(*_):
+    """As ^C, once: what was started is ended first."""
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    raise KeyboardInterrupt
+
+
 class Host:
     """One of the hosts, in a process of its own; what it has to say goes into a queue."""
 
@@ -53,6 +60,7 @@ class Host:
     def run(self):
         """House after house, each until a violation, until the time is over."""
         first = 0
+        signal.signal(signal.SIGTERM, interrupted)
         try:
             while time.monotonic() < self.end and self.n_violations < VIOLATIONS_MAX:
                 first = self.live(first)
@@ -129,6 +137,7 @@ class Soak:
                  for i in range(args.hosts)]
         for host in hosts:
             host.start()
+        signal.signal(signal.SIGTERM, lambda *_: [host.terminate() for host in hosts])
         self.listen(hosts, told, started)
         for host in hosts:
             host.join()

@@ -164,19 +164,26 @@ class Cycle(LibvirtCase):
         self.assertEqual(vm.state()[0], "paused", "the one that we stopped is gone; this one is its user's")
 
     def test_domain_resumed_by_another_hand_is_left_running(self):
-        vm = self.domain("meddled")
-        number = self.hold()
-        vm.resume()
-        try:
-            self.suspendd.wait_machine("meddled", 5, run_state="running")
-        except LabError:
+        # Now and then the daemon does not notice a resume until the domain's next event: a known defect. If it never
+        # does, this fails.
+        for name in ("meddled", "meddled-again", "meddled-at-last"):
+            vm = self.domain(name)
+            number = self.hold()
+            vm.resume()
+            try:
+                self.suspendd.wait_machine(name, 5, run_state="running")
+                is_noticed = True
+            except LabError:
+                is_noticed = False
+                print("the daemon has not noticed that %s was resumed" % name, flush=True)
+            if is_noticed:
+                vm.suspend()  # and paused again: that is no longer our pause
             self.host.wake()
             self.suspendd.wait_record(number)
-            self.skipTest("the daemon was not told that the domain was resumed, or has not looked")
-        vm.suspend()  # and paused again: that is no longer our pause
-        self.host.wake()
-        self.suspendd.wait_record(number)
-        self.assertEqual(vm.state(), ("paused", "user"))
+            if is_noticed:
+                self.assertEqual(vm.state(), ("paused", "user"))
+                return
+        self.fail("a resume by another hand is never noticed")
 
     def test_killed_daemon_leaves_no_domain_stopped(self):
         vm = self.domain("paused-by-user")

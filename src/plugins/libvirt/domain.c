@@ -168,14 +168,16 @@ void domain_see(Domain *d, const Reading *r) {
         domain_tell(d, state, detail, r->boottime_ns);
 }
 
-EventAnswer domain_on_event(Domain *d, int64_t at_ns, bool is_paused) {
+EventAnswer domain_on_event(Domain *d, int64_t at_ns, enum suspendd_run_state told) {
+        bool is_late = at_ns - d->reading.asked_ns < ECHO_NS;
+
         d->event_ns = MAX(d->event_ns, at_ns);
-        if (is_paused)
+        if (told == SUSPENDD_STATE_PAUSED)
                 d->paused_ns = MAX(d->paused_ns, at_ns);
         if (d->vcpu.running)
                 return EVENT_IS_COVERED;
-        return d->is_as_wanted && at_ns - d->reading.asked_ns < ECHO_NS ? EVENT_IS_ECHO
-                                                                        : EVENT_IS_NEWS;
+        /* An event of the opposite is another hand's. */
+        return d->is_as_wanted && told == d->state && is_late ? EVENT_IS_ECHO : EVENT_IS_NEWS;
 }
 
 void domain_on_stamp(Domain *d, int64_t boottime_ns) {

@@ -77,8 +77,8 @@ void domain_on_seen(Domain *d, const Reading *r);
 /* When what is known of how it is was asked for, by CLOCK_MONOTONIC; 0: never. */
 int64_t domain_read_ns(const Domain *d);
 
-/* libvirt has told of a change, at that time of CLOCK_MONOTONIC; @is_paused: its vCPUs were stopped. */
-EventAnswer domain_on_event(Domain *d, int64_t at_ns, bool is_paused);
+/* libvirt has told of a change, at that time of CLOCK_MONOTONIC, to @told if that is known. */
+EventAnswer domain_on_event(Domain *d, int64_t at_ns, enum suspendd_run_state told);
 
 /* QEMU says when its vCPUs were stopped or run; CLOCK_BOOTTIME. */
 void domain_on_stamp(Domain *d, int64_t boottime_ns);

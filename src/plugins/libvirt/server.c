@@ -448,6 +448,17 @@ void server_look_later(Server *s, Domain *d) {
 
 /* what it tells */
 
+static enum suspendd_run_state news_state(NewsKind kind) {
+        switch (kind) {
+        case NEWS_PAUSED:
+                return SUSPENDD_STATE_PAUSED;
+        case NEWS_RESUMED:
+                return SUSPENDD_STATE_RUNNING;
+        default:
+                return SUSPENDD_STATE_UNKNOWN;
+        }
+}
+
 static void server_on_news(
                 void *userdata, NewsKind kind, const unsigned char *uuid, int64_t at_ns) {
         Server *s = userdata;
@@ -468,11 +479,11 @@ static void server_on_news(
                         domain_on_stamp(d, at_ns);
                 return;
         }
-        if ((kind != NEWS_STATE && kind != NEWS_PAUSED) || !d) {
+        if (kind == NEWS_RUN || kind == NEWS_DEFINITION || !d) {
                 server_look(s, uuid, true);
                 return;
         }
-        switch (domain_on_event(d, at_ns, kind == NEWS_PAUSED)) {
+        switch (domain_on_event(d, at_ns, news_state(kind))) {
         case EVENT_IS_NEWS:
                 server_look(s, uuid, false);
                 break;

@@ -89,18 +89,28 @@ static void on_stamped(
         subscription_post(userdata, NEWS_STAMP, dom, now.boottime_ns - age_ns);
 }
 
+static NewsKind news_of_lifecycle(int event, int detail) {
+        switch (event) {
+        case VIR_DOMAIN_EVENT_STARTED:
+                return detail == VIR_DOMAIN_EVENT_STARTED_WAKEUP ? NEWS_RESUMED : NEWS_RUN;
+        case VIR_DOMAIN_EVENT_STOPPED:
+                return NEWS_RUN;
+        case VIR_DOMAIN_EVENT_SUSPENDED:
+                return NEWS_PAUSED;
+        case VIR_DOMAIN_EVENT_RESUMED:
+                return NEWS_RESUMED;
+        default:
+                return NEWS_STATE;
+        }
+}
+
 static int on_lifecycle(
                 virConnectPtr conn _unused_,
                 virDomainPtr dom,
                 int event,
                 int detail,
                 void *userdata) {
-        bool is_paused = event == VIR_DOMAIN_EVENT_SUSPENDED;
-        bool is_run = (event == VIR_DOMAIN_EVENT_STARTED &&
-                       detail != VIR_DOMAIN_EVENT_STARTED_WAKEUP) ||
-                      event == VIR_DOMAIN_EVENT_STOPPED;
-
-        subscription_tell(userdata, is_run ? NEWS_RUN : is_paused ? NEWS_PAUSED : NEWS_STATE, dom);
+        subscription_tell(userdata, news_of_lifecycle(event, detail), dom);
         return 0;
 }
 

@@ -19,6 +19,7 @@ typedef struct Subscription Subscription;
 typedef enum NewsKind {
         NEWS_STATE,      /* it may run or stand otherwise than before */
         NEWS_PAUSED,     /* the same, for its vCPUs have been stopped */
+        NEWS_RESUMED,    /* the same, for they have been run again, or the guest was woken */
         NEWS_RUN,        /* it may be there, or be gone */
         NEWS_DEFINITION, /* its agent, its devices or its metadata may be others */
         NEWS_STAMP,      /* its vCPUs were stopped or run, by QEMU's own clock */

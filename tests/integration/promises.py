@@ -201,7 +201,8 @@ class Promises(SuspenddCase):
     def test_boottime_is_right_after_a_suspend_and_lacks_a_pause(self):
         def check(kind, mode, figures):
             if self.is_s3(kind, mode):
-                self.assert_near(figures.lacks["boottime"], 0, 1.6)  # by the guest's own RTC
+                # By the guest's own RTC, which counts whole seconds, and was set by a hwclock that waits for a CPU as well.
+                self.assert_near(figures.lacks["boottime"], 0, 2)
             else:
                 self.assert_near(figures.lacks["boottime"] - figures.lacks["monotonic"], 0, 0.001)
         self.each(check, "suspend", "pause", "nothing")

@@ -264,6 +264,11 @@ class Libvirt:
             f.write(xml)
         return self.virsh(verb, path, *arguments, **more)
 
+    def max_workers(self):
+        """How many calls the system's libvirtd carries out at a time, by its own word."""
+        told = self.host.run("/usr/bin/virt-admin", "-c", "libvirtd:///system", "server-threadpool-info", "libvirtd")
+        return int(re.search(r"^maxWorkers *: (\d+)$", told.stdout, re.MULTILINE).group(1))
+
     def popen(self, *arguments, **more):
         """virsh as a process of its own."""
         command, env = self._command(arguments)

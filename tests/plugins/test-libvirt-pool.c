@@ -20,6 +20,7 @@
 
 #define LOOK_LINKS 3 /* connections, with one call each at a time */
 #define VCPU_LINKS 20
+#define AGENT_LINKS 15
 #define PREPARED 10 /* of them before they are needed */
 #define CONNS_MAX 64
 #define ORDER_MAX 32
@@ -303,13 +304,31 @@ END_TEST
 
 START_TEST(test_hung_agents_are_in_nobodys_way) {
         submit_many(CALL_AGENT, 40, true);
-        FAKE_HOST_WAIT(&fake, n_begun == 15);
+        FAKE_HOST_WAIT(&fake, n_begun == AGENT_LINKS);
         submit_many(CALL_VCPU, 10, false);
         submit_many(CALL_LOOK, 10, false);
         FAKE_HOST_WAIT(&fake, n_done == 20);
-        ck_assert_uint_eq(n_begun, 15 + 20);
+        ck_assert_uint_eq(n_begun, AGENT_LINKS + 20);
         let_go(40);
         FAKE_HOST_WAIT(&fake, n_done == 60);
+}
+END_TEST
+
+START_TEST(test_a_server_that_carries_out_more_is_given_more) {
+        pool_allow(pool, CALL_AGENT, 30);
+        submit_many(CALL_AGENT, 40, true);
+        FAKE_HOST_WAIT(&fake, n_begun == 30);
+        pool_allow(pool, CALL_AGENT, 1); /* what any server carries out stays */
+        submit_many(CALL_AGENT, 1, true);
+        let_go(41);
+        FAKE_HOST_WAIT(&fake, n_done == 41);
+
+        pool_hang_up(pool); /* the next one may be another */
+        n_begun = 0;
+        submit_many(CALL_AGENT, 20, true);
+        FAKE_HOST_WAIT(&fake, n_begun == AGENT_LINKS);
+        let_go(20);
+        FAKE_HOST_WAIT(&fake, n_done == 61);
 }
 END_TEST
 
@@ -657,6 +676,7 @@ static void add_tests(TCase *c) {
         tcase_add_test(c, test_the_test_driver_has_one_connection);
         tcase_add_test(c, test_a_connection_has_one_call_at_most);
         tcase_add_test(c, test_hung_agents_are_in_nobodys_way);
+        tcase_add_test(c, test_a_server_that_carries_out_more_is_given_more);
         tcase_add_test(c, test_those_that_did_not_answer_before_go_last);
         tcase_add_test(c, test_a_call_given_up_is_an_orphan_until_it_returns);
         tcase_add_test(c, test_a_call_given_up_before_it_begins_is_not_made);

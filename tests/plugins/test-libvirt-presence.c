@@ -153,6 +153,7 @@ START_TEST(test_nothing_is_there_without_a_folder) {
         ck_assert(!presence_has_server(p));
         ck_assert(!presence_has_machines(p));
         ck_assert_str_eq(presence_state_directory(p), below(layouts[_i].state));
+        ck_assert_ptr_null(presence_admin_uri(p)); /* it may be anybody's */
 }
 END_TEST
 
@@ -294,6 +295,7 @@ START_TEST(test_of_other_uris_nothing_can_be_told) {
         ck_assert(presence_has_server(p));
         ck_assert(presence_has_machines(p));
         ck_assert_ptr_null(presence_state_directory(p));
+        ck_assert_ptr_null(presence_admin_uri(p));
         presence_watch(p, true);
         presence_watch(p, false);
         ck_assert_uint_eq(changes(), 0);
@@ -305,6 +307,7 @@ START_TEST(test_system_without_a_socket_is_the_hosts) {
 
         ck_assert(presence_can_tell(p));
         ck_assert_str_eq(presence_state_directory(p), "/run/libvirt/qemu");
+        ck_assert_ptr_nonnull(presence_admin_uri(p));
 }
 END_TEST
 

@@ -576,6 +576,11 @@ static const struct {
 } bad_settings[] = {
         { "Speed", "9" },
         { "uri", DEFAULT },
+        { "MaxWorkers", "" },
+        { "MaxWorkers", "-1" },
+        { "MaxWorkers", "65" },
+        { "MaxWorkers", "6 " },
+        { "MaxWorkers", "99999999999999999999" },
         { "URI", "no URI" },
         { "URI", "" },
         { "URI", "qemu+ssh://host/system" },

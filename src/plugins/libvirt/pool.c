@@ -6,13 +6,14 @@
 #include "plugins/libvirt/event-loop.h"
 #include "plugins/libvirt/thread.h"
 
-#define LINKS_MAX 20
+#define LINKS_MAX 64
 /* How many of a kind are opened before they are needed; the others when those that are open are busy. */
 #define PREPARED_MAX 10
 
-static const size_t links_max[CALL_KIND_MAX] = {
+/* What a server with libvirt's own defaults bears. */
+static const size_t links_default[CALL_KIND_MAX] = {
         [CALL_LOOK] = 3,
-        [CALL_VCPU] = LINKS_MAX,
+        [CALL_VCPU] = 20,
         [CALL_AGENT] = 15,
 };
 
@@ -34,8 +35,9 @@ typedef struct Queue {
         List calls;
         size_t n_workers;
         Link *links[LINKS_MAX];
-        size_t n_wanted; /* links that shall be open */
-        size_t n_max;    /* links that may be open; fewer where the server lets in no more */
+        size_t n_wanted;  /* links that shall be open */
+        size_t n_allowed; /* calls at a time */
+        size_t n_max; /* links that may be open: as many, or fewer where the server lets in no more */
 } Queue;
 
 struct Pool {
@@ -87,7 +89,7 @@ int pool_new(const char *uri, Mailbox *mailbox, const PoolOps *ops, void *userda
         (void) pthread_cond_init(&p->freed, NULL);
         for (int k = 0; k < CALL_KIND_MAX; k++) {
                 list_init(&p->queues[k].calls);
-                p->queues[k].n_max = links_max[k];
+                p->queues[k].n_max = p->queues[k].n_allowed = links_default[k];
         }
         p->mailbox = mailbox_ref(mailbox);
         p->uri = strdup(uri);
@@ -172,9 +174,9 @@ static void *run_closer(void *userdata) {
 }
 
 /* Takes all links out of use; those that nobody uses go to @dead. */
-static void queue_hang_up(Queue *q, size_t n_max, List *dead) {
+static void queue_hang_up(Queue *q, size_t n_allowed, List *dead) {
         q->n_wanted = 0;
-        q->n_max = n_max;
+        q->n_max = q->n_allowed = n_allowed;
         for (size_t i = 0; i < LINKS_MAX; i++) {
                 Link *l = TAKE_PTR(q->links[i]);
 
@@ -195,7 +197,7 @@ void pool_hang_up(Pool *p) {
         list_init(dead);
         (void) pthread_mutex_lock(&p->lock);
         for (int k = 0; k < CALL_KIND_MAX; k++)
-                queue_hang_up(&p->queues[k], links_max[k], dead);
+                queue_hang_up(&p->queues[k], links_default[k], dead);
         /* Who waits for one of them opens one anew. */
         (void) pthread_cond_broadcast(&p->freed);
         (void) pthread_mutex_unlock(&p->lock);
@@ -477,7 +479,7 @@ int pool_submit(Pool *p, Call *c) {
         (void) pthread_mutex_lock(&p->lock);
         queue_insert(q, c);
         /* One worker more: those under way may hang. */
-        if (q->n_workers < links_max[c->kind])
+        if (q->n_workers < q->n_allowed)
                 r = pool_start_worker(p, c->kind);
         if (r < 0 && q->n_workers > 0)
                 r = 0;
@@ -524,6 +526,14 @@ static void prepare_done(Call *c _unused_) {
 
 static void prepare_free(Call *c) {
         free(c);
+}
+
+void pool_allow(Pool *p, CallKind kind, size_t n) {
+        Queue *q = &p->queues[kind];
+
+        (void) pthread_mutex_lock(&p->lock);
+        q->n_max = q->n_allowed = MIN(MAX(n, links_default[kind]), (size_t) LINKS_MAX);
+        (void) pthread_mutex_unlock(&p->lock);
 }
 
 void pool_prepare(Pool *p, CallKind kind, size_t n) {

@@ -11,7 +11,8 @@
  * A connection has one call under way at most. libvirt allows more, but before its version 10.0 a call
  * can be forgotten while another one of the same connection waits for its answer, and one that hangs
  * would hold up those beside it. A server carries out twenty calls at a time by default: of those that
- * guests may keep busy there are fifteen at most, so that machines can be stopped beside them.
+ * guests may keep busy there are fifteen at most, so that machines can be stopped beside them, unless it
+ * is known to carry out more.
  *
  * A Pool is owned by a Server on the loop; workers hold references and outlive it where a call hangs.
  */
@@ -81,6 +82,12 @@ DEFINE_CLEANUP(Pool *, pool_free);
  * the domains that are there when they are opened, so that a sleep does not look those up.
  */
 void pool_prepare(Pool *p, CallKind kind, size_t n);
+
+/*
+ * So many calls of @kind may be under way at a time; never fewer than a server with libvirt's defaults bears, nor
+ * more than 64. Until pool_hang_up().
+ */
+void pool_allow(Pool *p, CallKind kind, size_t n);
 
 /* The server has gone: what was opened is closed, and opened anew for the next call. */
 void pool_hang_up(Pool *p);

@@ -90,6 +90,15 @@ bool presence_has_server(const Presence *p) {
                socket_is_there(p->directory, "libvirt-sock");
 }
 
+/* As a client chooses between the two: the daemon of QEMU's alone, if it is there. */
+const char *presence_admin_uri(const Presence *p) {
+        if (!p->directory || p->socket)
+                return NULL;
+        if (socket_is_there(p->directory, "virtqemud-sock"))
+                return "virtqemud:///system";
+        return "libvirtd:///system";
+}
+
 bool presence_has_machines(const Presence *p) {
         struct dirent *e;
         bool has = false;

@@ -6,6 +6,7 @@
 #include "plugins/libvirt/presence.h"
 #include "plugins/libvirt/server-calls.h"
 #include "plugins/libvirt/subscription.h"
+#include "plugins/libvirt/workers.h"
 
 #define RETRY_MIN_USEC (50 * USEC_PER_MSEC)
 #define RETRY_MAX_USEC (5 * USEC_PER_SEC)
@@ -16,6 +17,9 @@
 #define SEE_PATIENCE_USEC (5 * USEC_PER_MSEC)
 /* The second is for those that are done while the first is under way. */
 #define SEES_MAX 2
+/* Of what it carries out at a time, for calls that no guest can hold up. */
+#define SPARE_WORKERS 5
+#define WORKERS_DEFAULT 20
 
 struct Server {
         List servers;
@@ -43,6 +47,8 @@ struct Server {
         bool is_parting; /* the list is to tell whether it may be let go of */
         unsigned n_seeing;
         bool is_patience_over;
+        unsigned max_workers; /* that it may be asked to have */
+        unsigned n_workers;   /* that it has been asked to have, this connection; 0: not yet */
 };
 
 /* small things */
@@ -93,13 +99,52 @@ static void server_retry(Server *s) {
 
 /* domains */
 
+static void server_on_workers(void *userdata, WorkersCall *w) {
+        Server *s = userdata;
+
+        if (w->call.error == -ECONNRESET)
+                server_on_break(s, &w->call);
+        if (w->call.epoch != pool_epoch(s->pool) || w->n_now == 0) {
+                s->host->log(s->host, LOG_DEBUG, NULL, "%s has %s", w->uri, w->call.why);
+                return;
+        }
+        pool_allow(s->pool, CALL_AGENT, MAX(w->n_now, (unsigned) SPARE_WORKERS) - SPARE_WORKERS);
+        if (w->n_now > w->n_before)
+                s->host->log(s->host,
+                             LOG_INFO,
+                             NULL,
+                             "%s carries out %u calls at a time now, for its domains' agents (%u before)",
+                             w->uri,
+                             w->n_now,
+                             w->n_before);
+}
+
+/* Each agent shall be asked at once, even if all the others hang. */
+static void server_want_workers(Server *s, size_t n_agents) {
+        unsigned n = (unsigned) MIN(n_agents + SPARE_WORKERS, (size_t) s->max_workers);
+        const char *uri = presence_admin_uri(s->presence);
+        WorkersCall *w;
+
+        if (!uri || n <= MAX(s->n_workers, (unsigned) WORKERS_DEFAULT))
+                return;
+        w = workers_call_new(uri, n);
+        if (!w)
+                return;
+        w->fn = server_on_workers;
+        w->userdata = s;
+        s->n_workers = n;
+        if (pool_submit(s->pool, &w->call) < 0)
+                w->call.ops->free(&w->call);
+}
+
 static void server_prepare(Server *s) {
         size_t n_agents = 0;
 
         LIST_FOREACH(i, &s->domains)
-        n_agents += domain_has_agent(domain_from_link(i));
+        n_agents += s->is_qemu && domain_has_agent(domain_from_link(i));
         pool_prepare(s->pool, CALL_VCPU, s->n_domains);
-        pool_prepare(s->pool, CALL_AGENT, s->is_qemu ? n_agents : 0);
+        pool_prepare(s->pool, CALL_AGENT, n_agents);
+        server_want_workers(s, n_agents);
 }
 
 static void server_end_domain(Server *s, Domain *d) {
@@ -152,6 +197,7 @@ static void server_list(Server *s);
 
 static void server_hang_up(Server *s) {
         s->is_up = false;
+        s->n_workers = 0;
         pool_hang_up(s->pool);
 }
 
@@ -618,6 +664,10 @@ void server_unlink(Server *s) {
 
 Server *server_from_link(List *link) {
         return LIST_ENTRY(link, Server, servers);
+}
+
+void server_set_max_workers(Server *s, unsigned n) {
+        s->max_workers = n;
 }
 
 bool server_is_settled(const Server *s) {

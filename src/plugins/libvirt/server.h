@@ -44,6 +44,9 @@ void server_unlink(Server *s);
 Server *server_from_link(List *link);
 bool server_is_settled(const Server *s);
 
+/* Up to how many calls at a time it may be made to carry out, where its agents are more than its own limit bears. */
+void server_set_max_workers(Server *s, unsigned n);
+
 /* Looks whether something runs there; connects, or asks for all anew. */
 void server_look_round(Server *s);
 

@@ -9,6 +9,7 @@
 
 #define DEFAULT_URI "qemu:///system"
 #define SERVERS_MAX 64
+#define WORKERS_MAX 64
 #define ENUMERATE_USEC (2 * USEC_PER_SEC)
 #define TROUBLE_BYTES 512
 /* Troubles come together, and many are over before anybody could read of them. */
@@ -19,6 +20,7 @@ struct Servers {
         Mailbox *mailbox;
         List servers;
         sd_event_source *enumeration, *telling;
+        unsigned max_workers;
         char trouble[TROUBLE_BYTES]; /* as the host was told */
 };
 
@@ -133,7 +135,22 @@ static const char *uri_objection(const char *uri) {
         return why;
 }
 
-static const char *setting_objection(const struct suspendd_setting *s) {
+/* Returns: why @text is none; NULL if it is one. */
+static const char *workers_objection(const char *text, unsigned *ret) {
+        char *end;
+        unsigned long n;
+
+        errno = 0;
+        n = strtoul(text, &end, 10);
+        if (text[0] < '0' || text[0] > '9' || *end || errno != 0 || n > WORKERS_MAX)
+                return "this is no number from 0 to 64";
+        *ret = (unsigned) n;
+        return NULL;
+}
+
+static const char *setting_objection(Servers *servers, const struct suspendd_setting *s) {
+        if (str_equal(s->key, "MaxWorkers"))
+                return workers_objection(s->value, &servers->max_workers);
         if (!str_equal(s->key, "URI"))
                 return "there is no such setting";
         return uri_objection(s->value);
@@ -173,15 +190,17 @@ static int servers_read(
         size_t n_wanted = 0;
         int r;
 
+        s->max_workers = WORKERS_MAX;
         for (size_t i = 0; i < n; i++) {
-                const char *why = setting_objection(&settings[i]);
+                bool is_uri = str_equal(settings[i].key, "URI");
+                const char *why = setting_objection(s, &settings[i]);
 
-                if (!why && ++n_wanted > SERVERS_MAX)
+                if (!why && is_uri && ++n_wanted > SERVERS_MAX)
                         why = "there are too many";
-                if (why) {
+                if (why)
                         servers_complain(s, &settings[i], why);
+                if (why || !is_uri)
                         continue;
-                }
                 r = servers_want(s, wanted, settings[i].value);
                 if (r == -EINVAL)
                         servers_complain(s, &settings[i], "its socket is no path");
@@ -214,8 +233,10 @@ int servers_load(Servers *s, const struct suspendd_setting *settings, size_t n) 
         }
         if (r < 0)
                 return r;
-        LIST_FOREACH(i, &s->servers)
-        server_look_round(server_from_link(i));
+        LIST_FOREACH(i, &s->servers) {
+                server_set_max_workers(server_from_link(i), s->max_workers);
+                server_look_round(server_from_link(i));
+        }
         servers_on_trouble(s);
         return servers_enumerate(s);
 }

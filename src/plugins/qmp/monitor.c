@@ -23,6 +23,8 @@ struct Monitor {
         const MonitorOps *ops;
         void *userdata;
         Channel *channel;
+        sd_event *event;
+        sd_event_source *patience; /* while a command waits for others to be answered */
         MonitorState state;
         JsonView *greeting;
         int64_t id; /* of this connection's first command: when it was opened, so of no other's */
@@ -71,6 +73,34 @@ static int monitor_write_more(Monitor *m) {
         return 0;
 }
 
+/* Ends the connection; what follows on the line is not looked at. */
+static void monitor_fail(Monitor *m, int error, const char *why) {
+        m->patience = sd_event_source_disable_unref(m->patience);
+        m->channel = channel_free(m->channel);
+        m->ops->on_end(m->userdata, error, why);
+}
+
+/* Answers that have got lost will not come; on a new line nothing waits for them. */
+static int monitor_on_patience(
+                sd_event_source *s _unused_, uint64_t usec _unused_, void *userdata) {
+        monitor_fail(userdata, -ETIMEDOUT, "does not answer its commands");
+        return 0;
+}
+
+/* Each answer begins the time anew. */
+static void monitor_wait(Monitor *m) {
+        m->patience = sd_event_source_disable_unref(m->patience);
+        if (m->n_commands > m->n_in_flight && sd_event_add_time_relative(
+                                                              m->event,
+                                                              &m->patience,
+                                                              CLOCK_MONOTONIC,
+                                                              MONITOR_PATIENCE_USEC,
+                                                              1,
+                                                              monitor_on_patience,
+                                                              m) >= 0)
+                (void) sd_event_source_set_description(m->patience, "qmp-monitor-patience");
+}
+
 static int monitor_push(Monitor *m, const MonitorCommand *command) {
         int r;
 
@@ -80,6 +110,8 @@ static int monitor_push(Monitor *m, const MonitorCommand *command) {
         r = monitor_write_more(m);
         if (r < 0 && m->n_in_flight < m->n_commands)
                 m->n_commands--;
+        if (!m->patience)
+                monitor_wait(m);
         return r;
 }
 
@@ -96,13 +128,9 @@ bool monitor_cancel(Monitor *m, uint64_t tag) {
                 if (monitor_command(m, i)->tag != tag)
                         *monitor_command(m, kept++) = *monitor_command(m, i);
         m->n_commands = kept;
+        if (kept == m->n_in_flight)
+                monitor_wait(m);
         return kept < n;
-}
-
-/* Ends the connection; what follows on the line is not looked at. */
-static void monitor_fail(Monitor *m, int error, const char *why) {
-        m->channel = channel_free(m->channel);
-        m->ops->on_end(m->userdata, error, why);
 }
 
 static void monitor_on_capable(
@@ -186,6 +214,7 @@ static void monitor_on_reply(Monitor *m, const JsonView *message) {
                 monitor_fail(m, r, "cannot write to the monitor");
                 return;
         }
+        monitor_wait(m);
         if (c.on_reply)
                 c.on_reply(c.userdata, c.tag, value, error, why);
 }
@@ -233,6 +262,7 @@ int monitor_new(sd_event *event, int fd, const MonitorOps *ops, void *userdata, 
         if (!m)
                 return -ENOMEM;
         *m = (Monitor){ .ops = ops, .userdata = userdata, .id = clock_now_ns(CLOCK_MONOTONIC) };
+        m->event = sd_event_ref(event);
         r = channel_new(event, fd, &monitor_channel_ops, m, &m->channel);
         if (r < 0)
                 return r;
@@ -244,6 +274,8 @@ Monitor *monitor_free(Monitor *m) {
         if (!m)
                 return NULL;
         channel_free(m->channel);
+        sd_event_source_disable_unref(m->patience);
+        sd_event_unref(m->event);
         json_view_free(m->greeting);
         free(m);
         return NULL;

@@ -161,6 +161,17 @@ bool cycle_is_urgent(const Cycle *c) {
 
 /* beginning a cycle */
 
+/* What a later life of the daemon is to know the length of this sleep by; or what an earlier one has left us. */
+static void cycle_mark_slept(Cycle *c) {
+        int64_t slept_ns = c->report.began.boottime_ns - c->report.began.monotonic_ns;
+        Journal *j = c->private->journal;
+
+        if (j && c->report.kind != CYCLE_KIND_RECOVERY)
+                journal_set_slept(j, slept_ns);
+        else if (j && journal_slept(j) >= 0)
+                c->report.slept_before_ns = MAX(slept_ns - journal_slept(j), INT64_C(0));
+}
+
 static void cycle_new_report(Cycle *c, CycleKind kind) {
         struct CyclePrivate *p = c->private;
         CycleReport *r = &c->report;
@@ -178,6 +189,7 @@ static void cycle_new_report(Cycle *c, CycleKind kind) {
         };
         (void) snprintf(r->id, sizeof(r->id), "%016" PRIx64 "%016" PRIx64, random[0], random[1]);
         cycle_sample(c, &r->began);
+        cycle_mark_slept(c);
 }
 
 /* What a machine starts a cycle with. */
@@ -460,7 +472,7 @@ static void cycle_measure(Cycle *c) {
         if (r->kind == CYCLE_KIND_UNANNOUNCED)
                 r->began = p->accounted;
         r->is_woken = true;
-        r->slept_ns = clock_sample_slept_ns(&r->began, &r->woke);
+        r->slept_ns = r->slept_before_ns + clock_sample_slept_ns(&r->began, &r->woke);
         r->stepped_ns = clock_sample_stepped_ns(&r->began, &r->woke);
         r->host_slept = r->slept_ns >= SLEPT_MIN_NS ||
                         (r->stats_before.success >= 0 &&

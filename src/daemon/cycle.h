@@ -48,6 +48,7 @@ typedef struct CycleReport {
         ClockSample began, released, woke;
         bool is_released, is_woken, is_overdue; /* overdue: the lock went by the deadline */
         uint64_t released_after_usec;
+        int64_t slept_before_ns; /* of slept_ns, before this life of the daemon */
         int64_t slept_ns;
         int64_t stepped_ns; /* of the host's wall clock, from the beginning to the wake */
         bool host_slept;

@@ -14,8 +14,8 @@ typedef struct BatchHeader {
         uint64_t sequence;
         uint32_t size; /* with this header; a multiple of 8 */
         uint32_t n_notes;
-        uint64_t reserved;
-        uint64_t checksum; /* of the batch with this field 0 */
+        uint64_t slept_ns_or_0; /* and 1: 0 is not known, as where an earlier version wrote it */
+        uint64_t checksum;      /* of the batch with this field 0 */
 } BatchHeader;
 
 _Static_assert(sizeof(BatchHeader) == JOURNAL_BATCH_HEADER_SIZE, "no padding");
@@ -115,6 +115,7 @@ ssize_t journal_batch_make(
                 void *buf,
                 size_t size,
                 const JournalSeed *seed,
+                int64_t slept_ns,
                 const JournalNote *notes,
                 size_t n) {
         size_t used = sizeof(BatchHeader);
@@ -138,6 +139,7 @@ ssize_t journal_batch_make(
                 .sequence = seed->sequence,
                 .size = (uint32_t) used,
                 .n_notes = (uint32_t) n,
+                .slept_ns_or_0 = (uint64_t) (slept_ns + 1),
         };
         h.checksum = batch_checksum(seed->salt, &h, p + sizeof(h));
         memcpy(p, &h, sizeof(h));
@@ -192,6 +194,7 @@ static int batch_read(const uint8_t *p, const BatchHeader *h, NoteSet *set) {
                         return -EBADMSG;
                 used += (size_t) k;
         }
+        set->slept_ns = (int64_t) (h->slept_ns_or_0 - 1);
         return 0;
 }
 

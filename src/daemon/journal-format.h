@@ -50,12 +50,13 @@ void journal_file_header_seal(JournalFileHeader *h);
 int journal_file_header_check(const JournalFileHeader *h);
 
 /*
- * Writes a batch of @notes into @buf. Returns: its size; -ENOSPC if it is longer than @size.
+ * Writes a batch of @notes into @buf, with @slept_ns as in a NoteSet. Returns: its size; -ENOSPC if it is longer than @size.
  */
 ssize_t journal_batch_make(
                 void *buf,
                 size_t size,
                 const JournalSeed *seed,
+                int64_t slept_ns,
                 const JournalNote *notes,
                 size_t n);
 

@@ -190,7 +190,8 @@ static int journal_replace(Journal *j) {
         if (getrandom(&seed.salt, sizeof(seed.salt), 0) < 0)
                 return -errno;
         journal_file_header_make(&header, (uint32_t) j->slot_size, seed.salt);
-        size = journal_batch_make(j->buf, j->buf_size, &seed, j->live.notes, j->live.n);
+        size = journal_batch_make(
+                        j->buf, j->buf_size, &seed, j->live.slept_ns, j->live.notes, j->live.n);
         if (size < 0)
                 return (int) size;
 
@@ -293,7 +294,7 @@ int journal_open(const char *path, Journal **ret) {
         j = malloc(sizeof(*j));
         if (!j)
                 return -ENOMEM;
-        *j = (Journal){ .fd = -1 };
+        *j = (Journal){ .fd = -1, .live.slept_ns = -1 };
         j->path = strdup(path);
         if (!j->path)
                 return -ENOMEM;
@@ -387,7 +388,8 @@ static int journal_switch(Journal *j, const JournalNote *notes, size_t n) {
         note_set_copy(&j->shadow, &j->live);
         notes_put(j, notes, n);
 
-        size = journal_batch_make(j->buf, j->buf_size, &seed, j->live.notes, j->live.n);
+        size = journal_batch_make(
+                        j->buf, j->buf_size, &seed, j->live.slept_ns, j->live.notes, j->live.n);
         r = size < 0 ? (int) size
                      : write_at(j->fd, j->buf, (size_t) size, slot_offset(j->slot_size, !j->slot));
         if (r < 0) {
@@ -414,7 +416,7 @@ int journal_write(Journal *j, const JournalNote *notes, size_t n) {
                 return r;
 
         room = MIN(j->slot_size - j->offset, j->buf_size);
-        size = journal_batch_make(j->buf, room, &j->seed, notes, n);
+        size = journal_batch_make(j->buf, room, &j->seed, j->live.slept_ns, notes, n);
         if (size < 0)
                 return journal_switch(j, notes, n);
 
@@ -428,4 +430,12 @@ int journal_write(Journal *j, const JournalNote *notes, size_t n) {
 size_t journal_notes(const Journal *j, const JournalNote **ret) {
         *ret = j->live.notes;
         return j->live.n;
+}
+
+void journal_set_slept(Journal *j, int64_t slept_ns) {
+        j->live.slept_ns = slept_ns;
+}
+
+int64_t journal_slept(const Journal *j) {
+        return j->live.slept_ns;
 }

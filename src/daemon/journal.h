@@ -70,3 +70,10 @@ int journal_write(Journal *j, const JournalNote *notes, size_t n);
 
 /* The notes that count now, borrowed until the next change. Returns: how many. */
 size_t journal_notes(const Journal *j, const JournalNote **ret);
+
+/*
+ * How long the host had slept since it was booted, by its clocks (BOOTTIME - MONOTONIC), when the cycle began of
+ * which the next notes are; written with them. -1: not known.
+ */
+void journal_set_slept(Journal *j, int64_t slept_ns);
+int64_t journal_slept(const Journal *j);

@@ -16,7 +16,7 @@ static uint32_t *bucket_of(const NoteSet *s, const char *key) {
 }
 
 int note_set_init(NoteSet *s, size_t n_max) {
-        NoteSet set = { .n_max = n_max, .n_buckets = 16 };
+        NoteSet set = { .n_max = n_max, .n_buckets = 16, .slept_ns = -1 };
 
         while (set.n_buckets < n_max)
                 set.n_buckets *= 2;
@@ -87,6 +87,7 @@ int note_set_put(NoteSet *s, const JournalNote *note) {
 
 void note_set_copy(NoteSet *s, const NoteSet *from) {
         s->n = from->n;
+        s->slept_ns = from->slept_ns;
         if (from->n > 0)
                 memcpy(s->notes, from->notes, from->n * sizeof(*s->notes));
         memset(s->buckets, 0, s->n_buckets * sizeof(*s->buckets));

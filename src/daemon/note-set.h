@@ -17,6 +17,7 @@ typedef struct NoteSet {
         uint32_t *next;    /* of a note with the same hash: its index + 1, 0 at the end */
         uint32_t *buckets; /* index + 1, 0 if empty */
         size_t n_buckets;  /* a power of two */
+        int64_t slept_ns;  /* as journal_set_slept() has it; -1: not known */
 } NoteSet;
 
 int note_set_init(NoteSet *s, size_t n_max);

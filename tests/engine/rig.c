@@ -355,10 +355,14 @@ void rig_sleep(Rig *r) {
         rig_handle(r, CYCLE_EVENT_SLEEP);
 }
 
-void rig_wake(Rig *r, uint64_t slept_usec) {
-        r->is_announced = false;
+void rig_sleep_dead(Rig *r, uint64_t slept_usec) {
         r->stats.success += slept_usec > 0;
         rig_advance(r, 0, slept_usec, 0);
+}
+
+void rig_wake(Rig *r, uint64_t slept_usec) {
+        r->is_announced = false;
+        rig_sleep_dead(r, slept_usec);
         rig_grant(r);
         rig_handle(r, CYCLE_EVENT_WAKE);
 }

@@ -209,6 +209,26 @@ START_TEST(test_held_machines_are_run_by_the_next_start) {
 }
 END_TEST
 
+START_TEST(test_what_an_earlier_life_has_not_seen_of_the_sleep_is_counted) {
+        bool wakes_late = _i > 0;
+        uint64_t seen_usec = wakes_late ? HOUR_USEC / 4 : 0;
+
+        sleep_deep();
+        rig_crash(&r);
+        rig_sleep_dead(&r, HOUR_USEC - seen_usec);
+        r.is_announced = wakes_late;
+        rig_start(&r);
+        if (wakes_late)
+                rig_wake(&r, seen_usec);
+        rig_pass(&r, MSEC(100));
+        ck_assert_int_eq(r.cycle->report.kind, CYCLE_KIND_RECOVERY);
+        ck_assert(r.cycle->report.host_slept);
+        ck_assert_int_eq(r.cycle->report.slept_ns, HOUR_USEC * NSEC_PER_USEC);
+        ck_assert_str_eq(r.cycle->report.ended, "woke");
+        finish("with a sleep unseen", 0);
+}
+END_TEST
+
 START_TEST(test_what_others_ran_meanwhile_is_left_running) {
         sleep_deep();
         rig_crash(&r);
@@ -400,6 +420,11 @@ int main(void) {
         tcase_add_test(tcase, test_suspend_that_was_owed_in_an_earlier_life_is_undone);
         tcase_add_test(tcase, test_held_machines_are_adopted_asleep);
         tcase_add_test(tcase, test_held_machines_are_run_by_the_next_start);
+        tcase_add_loop_test(
+                        tcase,
+                        test_what_an_earlier_life_has_not_seen_of_the_sleep_is_counted,
+                        0,
+                        2);
         tcase_add_test(tcase, test_what_others_ran_meanwhile_is_left_running);
         tcase_add_test(tcase, test_another_start_of_a_vm_is_not_adopted);
         tcase_add_test(tcase, test_machine_seen_late_is_adopted_amidst_a_sleep);

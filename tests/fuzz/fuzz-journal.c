@@ -54,7 +54,7 @@ static void check_again(const NoteSet *set) {
         ssize_t n;
 
         HOLDS(note_set_init(&again, N_NOTES) == 0);
-        n = journal_batch_make(buf, sizeof(buf), &seed, set->notes, set->n);
+        n = journal_batch_make(buf, sizeof(buf), &seed, set->slept_ns, set->notes, set->n);
         HOLDS(n > 0);
         journal_slot_read(buf, (size_t) n, SALT, &again);
         HOLDS(again.n == set->n);

@@ -84,8 +84,8 @@ class OddSleeps(SystemCase):
         self.hook("systemctl kill -s KILL suspendd")
         cycle = self.inside.cycle(4)
         self.assert_stood(cycle)
-        # Its next life begins when the host is awake; of the sleep it knows how long each machine has stood.
-        self.assertEqual((cycle.record["kind"], cycle.record["ended"]), ("recovery", "woke"))
+        # Its next life begins when the host is awake, and knows by its journal how long the sleep was.
+        self.assert_told(cycle, kind="recovery", ended="woke", host_slept=True)
         for name in self.inside.RUNNING:
             self.assertGreater(of(cycle.record, name)["stopped_ns"], self.slept(cycle))
         self.assert_all_run()

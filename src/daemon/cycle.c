@@ -161,15 +161,30 @@ bool cycle_is_urgent(const Cycle *c) {
 
 /* beginning a cycle */
 
+static int64_t sample_slept_ns(const ClockSample *s) {
+        return s->boottime_ns - s->monotonic_ns;
+}
+
 /* What a later life of the daemon is to know the length of this sleep by; or what an earlier one has left us. */
 static void cycle_mark_slept(Cycle *c) {
-        int64_t slept_ns = c->report.began.boottime_ns - c->report.began.monotonic_ns;
+        Journal *j = c->private->journal;
+        CycleReport *r = &c->report;
+
+        if (j && (r->kind == CYCLE_KIND_SLEEP || r->kind == CYCLE_KIND_REHEARSAL))
+                journal_set_slept(j, sample_slept_ns(&r->began));
+        else if (j && r->kind == CYCLE_KIND_RECOVERY && journal_slept(j) >= 0)
+                r->slept_before_ns = MAX(sample_slept_ns(&r->began) - journal_slept(j), INT64_C(0));
+}
+
+/* What is in the history now is not to be counted by a later life once more, if there is a note for it to find. */
+static void cycle_mark_accounted(Cycle *c) {
         Journal *j = c->private->journal;
 
-        if (j && c->report.kind != CYCLE_KIND_RECOVERY)
-                journal_set_slept(j, slept_ns);
-        else if (j && journal_slept(j) >= 0)
-                c->report.slept_before_ns = MAX(slept_ns - journal_slept(j), INT64_C(0));
+        if (!j)
+                return;
+        journal_set_slept(j, sample_slept_ns(&c->private->accounted));
+        if (journal_write(j, NULL, 0) < 0)
+                log_debug("Cannot write down how long the host has slept until now");
 }
 
 static void cycle_new_report(Cycle *c, CycleKind kind) {
@@ -253,8 +268,11 @@ static bool cycle_write_intents(Cycle *c) {
                                   cycle_intent(m),
                                   m->stand.since_boottime_ns ?: c->report.began.boottime_ns);
         }
-        if (r >= 0 && p->journal)
+        if (r >= 0 && p->journal) {
                 r = journal_write(p->journal, p->notes, n);
+                if (n == 0)
+                        r = 0; /* of how long the host has slept, nobody's run depends on it */
+        }
         if (r < 0) {
                 log_error_errno(r, "Cannot write down what is about to be stopped; nothing is");
                 return false;
@@ -538,6 +556,7 @@ static void cycle_finish(Cycle *c) {
                 if (m->state == MACHINE_WAKING)
                         m->report.is_failed = true;
         }
+        cycle_mark_accounted(c);
         cycle_milestone(c, CYCLE_FINISHED, NULL);
 }
 

@@ -139,7 +139,7 @@ ssize_t journal_batch_make(
                 .sequence = seed->sequence,
                 .size = (uint32_t) used,
                 .n_notes = (uint32_t) n,
-                .slept_ns_or_0 = (uint64_t) (slept_ns + 1),
+                .slept_ns_or_0 = (uint64_t) slept_ns + 1,
         };
         h.checksum = batch_checksum(seed->salt, &h, p + sizeof(h));
         memcpy(p, &h, sizeof(h));

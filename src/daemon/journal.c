@@ -25,6 +25,7 @@ struct Journal {
         size_t offset;    /* in it, of the next batch; slot_size: go to the other one */
         JournalSeed seed; /* of the next batch */
         NoteSet live;
+        int64_t written_slept_ns;
         NoteSet shadow; /* what was live, while it is not sure that it can be written */
         uint8_t *buf;   /* a batch with all notes */
         size_t buf_size;
@@ -216,6 +217,7 @@ static int journal_replace(Journal *j) {
         closep(&j->fd);
         j->fd = TAKE_FD(fd);
         j->slot = 0;
+        j->written_slept_ns = j->live.slept_ns;
         j->offset = (size_t) size;
         j->seed = seed;
         j->seed.index++;
@@ -256,6 +258,8 @@ static int journal_read(Journal *j) {
         j->slot = sequence[1] > sequence[0];
         j->seed = (JournalSeed){ .salt = header.salt, .sequence = sequence[j->slot] };
         journal_slot_read(slots + j->slot * j->slot_size, j->slot_size, header.salt, &j->live);
+
+        j->written_slept_ns = j->live.slept_ns;
 
         /* What stands behind the last whole batch is not known: go on in the other slot. */
         j->offset = j->slot_size;
@@ -398,6 +402,7 @@ static int journal_switch(Journal *j, const JournalNote *notes, size_t n) {
         }
 
         j->slot = !j->slot;
+        j->written_slept_ns = j->live.slept_ns;
         j->offset = (size_t) size;
         j->seed = seed;
         j->seed.index++;
@@ -409,7 +414,7 @@ int journal_write(Journal *j, const JournalNote *notes, size_t n) {
         ssize_t size;
         int r;
 
-        if (n == 0)
+        if (n == 0 && (j->live.n == 0 || j->live.slept_ns == j->written_slept_ns))
                 return 0;
         r = notes_check(j, notes, n);
         if (r < 0)
@@ -424,6 +429,7 @@ int journal_write(Journal *j, const JournalNote *notes, size_t n) {
         if (r < 0)
                 return r;
         notes_put(j, notes, n);
+        j->written_slept_ns = j->live.slept_ns;
         return 0;
 }
 

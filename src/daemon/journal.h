@@ -62,7 +62,8 @@ DEFINE_CLEANUP(Journal *, journal_free);
 int journal_reserve(Journal *j, size_t n_machines);
 
 /*
- * Writes the notes with one write; each replaces what is there under its key. All or none.
+ * Writes the notes with one write; each replaces what is there under its key. All or none. Without any, it writes
+ * what journal_set_slept() was given, if there are notes that it is of and it is not written yet.
  *
  * Returns: 0; -ENOSPC without room; -EIO ….
  */
@@ -72,8 +73,9 @@ int journal_write(Journal *j, const JournalNote *notes, size_t n);
 size_t journal_notes(const Journal *j, const JournalNote **ret);
 
 /*
- * How long the host had slept since it was booted, by its clocks (BOOTTIME - MONOTONIC), when the cycle began of
- * which the next notes are; written with them. -1: not known.
+ * How long the host had slept since it was booted, by its clocks (BOOTTIME - MONOTONIC, ns), as far as that is in the
+ * history already: what a later life finds more is of the sleep that the notes are of. Written with the next
+ * journal_write(). -1: not known.
  */
 void journal_set_slept(Journal *j, int64_t slept_ns);
 int64_t journal_slept(const Journal *j);

@@ -157,6 +157,37 @@ START_TEST(test_notes_outlive_their_writer) {
 }
 END_TEST
 
+START_TEST(test_how_long_the_host_had_slept_outlives_the_writer) {
+        Journal *j = open_journal();
+
+        ck_assert_int_eq(journal_slept(j), -1);
+        journal_set_slept(j, 0);
+        ck_assert_int_eq(journal_write(j, NULL, 0), 0); /* there is nothing that it is of */
+        journal_free(j);
+        j = open_journal();
+        ck_assert_int_eq(journal_slept(j), -1);
+
+        write_one(j, JOURNAL_NOTE_HELD, 1);
+        for (int64_t slept_ns = 0; slept_ns < 200;
+             slept_ns++) { /* in more than one slot, and into the next life */
+                journal_set_slept(j, slept_ns);
+                if (slept_ns % 2)
+                        write_one(j, JOURNAL_NOTE_HELD, 2);
+                else
+                        ck_assert_int_eq(journal_write(j, NULL, 0), 0);
+                if (slept_ns == 100)
+                        ck_assert_int_eq(journal_reserve(j, 1000), 0);
+                if (slept_ns % 10 == 0) {
+                        journal_free(j);
+                        j = open_journal();
+                }
+                ck_assert_int_eq(journal_slept(j), slept_ns);
+                ck_assert_int_eq(kind_of(j, 1), JOURNAL_NOTE_HELD);
+        }
+        journal_free(j);
+}
+END_TEST
+
 START_TEST(test_second_daemon_is_refused) {
         Journal *j = open_journal(), *other = NULL;
 
@@ -610,6 +641,7 @@ int main(void) {
         tcase_set_timeout(c, 60);
         tcase_add_checked_fixture(c, setup, teardown);
         tcase_add_test(c, test_notes_outlive_their_writer);
+        tcase_add_test(c, test_how_long_the_host_had_slept_outlives_the_writer);
         tcase_add_test(c, test_second_daemon_is_refused);
         tcase_add_test(c, test_torn_append_counts_as_not_written);
         tcase_add_test(c, test_torn_slot_leaves_the_other);

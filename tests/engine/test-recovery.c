@@ -229,6 +229,45 @@ START_TEST(test_what_an_earlier_life_has_not_seen_of_the_sleep_is_counted) {
 }
 END_TEST
 
+/* A late suspend is still watched for; the sleep itself is in the history. */
+START_TEST(test_a_sleep_that_is_recorded_is_not_counted_again) {
+        start(FAKE_LATE, MSEC(20));
+        a->late_usec = 25 * USEC_PER_SEC;
+        rig_sleep(&r);
+        rig_pass(&r, 5 * USEC_PER_SEC);
+        rig_wake(&r, HOUR_USEC);
+        for (int life = 0; life < 3; life++) {
+                rig_pass(&r, 5 * USEC_PER_SEC);
+                ck_assert_int_eq(r.cycle->state, CYCLE_IDLE);
+                ck_assert_int_eq(rig_machine(&r, a)->noted, JOURNAL_NOTE_WATCHED);
+                ck_assert_int_eq(
+                                r.cycle->report.kind,
+                                life == 0 ? CYCLE_KIND_SLEEP : CYCLE_KIND_RECOVERY);
+                ck_assert_int_eq(
+                                r.cycle->report.slept_ns,
+                                life == 0 ? HOUR_USEC * NSEC_PER_USEC : 0);
+                rig_crash(&r);
+                rig_start(&r);
+        }
+        finish("with a sleep recorded", 0);
+}
+END_TEST
+
+START_TEST(test_of_two_sleeps_the_recorded_one_is_not_counted) {
+        sleep_deep();
+        rig_wake(&r, HOUR_USEC);
+        rig_sleep(&r); /* at once: what is held stays so, or is asked anew */
+        rig_pass(&r, 1 * USEC_PER_SEC);
+        rig_crash(&r);
+        rig_sleep_dead(&r, HOUR_USEC / 2);
+        r.is_announced = false;
+        rig_start(&r);
+        rig_pass(&r, MSEC(100));
+        ck_assert_int_eq(r.cycle->report.slept_ns, HOUR_USEC / 2 * NSEC_PER_USEC);
+        finish("amidst the second of two sleeps", 0);
+}
+END_TEST
+
 START_TEST(test_what_others_ran_meanwhile_is_left_running) {
         sleep_deep();
         rig_crash(&r);
@@ -425,6 +464,8 @@ int main(void) {
                         test_what_an_earlier_life_has_not_seen_of_the_sleep_is_counted,
                         0,
                         2);
+        tcase_add_test(tcase, test_a_sleep_that_is_recorded_is_not_counted_again);
+        tcase_add_test(tcase, test_of_two_sleeps_the_recorded_one_is_not_counted);
         tcase_add_test(tcase, test_what_others_ran_meanwhile_is_left_running);
         tcase_add_test(tcase, test_another_start_of_a_vm_is_not_adopted);
         tcase_add_test(tcase, test_machine_seen_late_is_adopted_amidst_a_sleep);

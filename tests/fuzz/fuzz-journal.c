@@ -57,7 +57,7 @@ static void check_again(const NoteSet *set) {
         n = journal_batch_make(buf, sizeof(buf), &seed, set->slept_ns, set->notes, set->n);
         HOLDS(n > 0);
         journal_slot_read(buf, (size_t) n, SALT, &again);
-        HOLDS(again.n == set->n);
+        HOLDS(again.n == set->n && again.slept_ns == set->slept_ns);
         for (size_t i = 0; i < set->n; i++) {
                 const JournalNote *note = note_set_find(&again, set->notes[i].key);
 

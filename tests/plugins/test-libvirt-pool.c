@@ -318,17 +318,24 @@ START_TEST(test_a_server_that_carries_out_more_is_given_more) {
         pool_allow(pool, CALL_AGENT, 30);
         submit_many(CALL_AGENT, 40, true);
         FAKE_HOST_WAIT(&fake, n_begun == 30);
-        pool_allow(pool, CALL_AGENT, 1); /* what any server carries out stays */
-        submit_many(CALL_AGENT, 1, true);
-        let_go(41);
-        FAKE_HOST_WAIT(&fake, n_done == 41);
+        pool_allow(pool, CALL_AGENT, 40); /* those that wait as well */
+        FAKE_HOST_WAIT(&fake, n_begun == 40);
+        let_go(40);
+        FAKE_HOST_WAIT(&fake, n_done == 40);
+}
+END_TEST
 
-        pool_hang_up(pool); /* the next one may be another */
-        n_begun = 0;
+START_TEST(test_what_any_server_carries_out_is_the_least) {
+        pool_allow(pool, CALL_AGENT, _i == 0 ? 1 : 40);
+        if (_i == 1)
+                pool_hang_up(pool); /* the next one may be another */
         submit_many(CALL_AGENT, 20, true);
         FAKE_HOST_WAIT(&fake, n_begun == AGENT_LINKS);
+        submit_many(CALL_VCPU, 10, false);
+        FAKE_HOST_WAIT(&fake, n_done == 10);
+        ck_assert_uint_eq(n_begun, AGENT_LINKS + 10);
         let_go(20);
-        FAKE_HOST_WAIT(&fake, n_done == 61);
+        FAKE_HOST_WAIT(&fake, n_done == 30);
 }
 END_TEST
 
@@ -677,6 +684,7 @@ static void add_tests(TCase *c) {
         tcase_add_test(c, test_a_connection_has_one_call_at_most);
         tcase_add_test(c, test_hung_agents_are_in_nobodys_way);
         tcase_add_test(c, test_a_server_that_carries_out_more_is_given_more);
+        tcase_add_loop_test(c, test_what_any_server_carries_out_is_the_least, 0, 2);
         tcase_add_test(c, test_those_that_did_not_answer_before_go_last);
         tcase_add_test(c, test_a_call_given_up_is_an_orphan_until_it_returns);
         tcase_add_test(c, test_a_call_given_up_before_it_begins_is_not_made);

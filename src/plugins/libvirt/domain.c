@@ -32,9 +32,10 @@ struct Domain {
         enum suspendd_run_state state; /* as the host was told */
         Reading reading;               /* that it comes from */
         int64_t event_ns;
-        int64_t stamp_boottime_ns; /* QEMU's, when its vCPUs were last stopped or run */
-        int64_t paused_ns;         /* the last event that its vCPUs were stopped */
-        bool is_as_wanted;         /* it was last read by an act that had reached what it was for */
+        enum suspendd_run_state told; /* by the event of then, if it tells */
+        int64_t stamp_boottime_ns;    /* QEMU's, when its vCPUs were last stopped or run */
+        int64_t paused_ns;            /* the last event that its vCPUs were stopped */
+        bool is_as_wanted; /* it was last read by an act that had reached what it was for */
         bool is_dirty;
         bool is_away;       /* its server */
         bool is_agent_hung; /* its agent did not answer the last time */
@@ -172,6 +173,7 @@ EventAnswer domain_on_event(Domain *d, int64_t at_ns, enum suspendd_run_state to
         bool is_late = at_ns - d->reading.asked_ns < ECHO_NS;
 
         d->event_ns = MAX(d->event_ns, at_ns);
+        d->told = told;
         if (told == SUSPENDD_STATE_PAUSED)
                 d->paused_ns = MAX(d->paused_ns, at_ns);
         if (d->vcpu.running)
@@ -330,12 +332,16 @@ static bool domain_is_as_wanted(const Domain *d, const ActCall *a) {
         return !act_is_agents(a->act) && d->state == SUSPENDD_STATE_RUNNING;
 }
 
-/* What has not been seen yet of what was told, and whether it is there at all. */
+/* What has not been seen yet of what was told, and whether it is there at all. An echo is in no haste. */
 static void domain_look_again(Domain *d, const ActCall *a) {
         if (a->reading.is_gone || a->call.error == -ESRCH)
                 server_look(d->server, d->uuid, true);
-        else if (d->event_ns > d->reading.asked_ns)
+        else if (d->event_ns <= d->reading.asked_ns)
+                return;
+        else if (d->is_as_wanted && d->told == d->state)
                 server_look_later(d->server, d);
+        else
+                server_look(d->server, d->uuid, false);
 }
 
 /* The state comes before the answer: only what is seen counts, and it may be what the host waits for. */

@@ -533,6 +533,11 @@ void pool_allow(Pool *p, CallKind kind, size_t n) {
 
         (void) pthread_mutex_lock(&p->lock);
         q->n_max = q->n_allowed = MIN(MAX(n, links_default[kind]), (size_t) LINKS_MAX);
+        /* For those that wait; what the server would not let in before is tried once more. */
+        LIST_FOREACH(i, &q->calls)
+        if (q->n_workers < q->n_allowed)
+                (void) pool_start_worker(p, kind);
+        (void) pthread_cond_broadcast(&p->freed);
         (void) pthread_mutex_unlock(&p->lock);
 }
 

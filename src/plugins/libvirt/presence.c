@@ -12,6 +12,7 @@
 struct Presence {
         char *directory;       /* where the sockets are; NULL: nothing can be told */
         char *socket;          /* the one that the URI names, or NULL */
+        bool is_choosy;        /* the URI says more than which driver it is of */
         char *state_directory; /* where NAME.pid is */
         Watch *watch;
         PresenceFn fn;
@@ -50,6 +51,7 @@ static int presence_read_uri(Presence *p, const xmlURI *u) {
         bool is_session = str_equal(u->path, "/session");
         char *slash;
 
+        p->is_choosy = u->query_raw;
         p->socket = query_value(u->query_raw, "socket");
         /* A session without a socket is that of whoever asks, wherever that may be. */
         if (is_session && !p->socket)
@@ -92,7 +94,7 @@ bool presence_has_server(const Presence *p) {
 
 /* As a client chooses between the two: the daemon of QEMU's alone, if it is there. */
 const char *presence_admin_uri(const Presence *p) {
-        if (!p->directory || p->socket)
+        if (!p->directory || p->is_choosy)
                 return NULL;
         if (socket_is_there(p->directory, "virtqemud-sock"))
                 return "virtqemud:///system";

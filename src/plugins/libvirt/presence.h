@@ -35,7 +35,7 @@ bool presence_has_machines(const Presence *p);
 /* Whether somebody may listen; true where it cannot be told. */
 bool presence_has_server(const Presence *p);
 
-/* The admin interface of the system's daemon, as a URI; NULL for any other. Static. */
+/* The admin interface of the system's daemon, as a URI; NULL for any other, and where the URI has options. Static. */
 const char *presence_admin_uri(const Presence *p);
 
 /* Where the driver keeps NAME.pid; NULL where that is not known. Borrowed. */

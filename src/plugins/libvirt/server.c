@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #include "plugins/libvirt/server.h"
 #include <errno.h>
+#include <limits.h>
 #include <syslog.h>
 #include "common/time-util.h"
 #include "plugins/libvirt/presence.h"
@@ -49,6 +50,7 @@ struct Server {
         bool is_patience_over;
         unsigned max_workers; /* that it may be asked to have */
         unsigned n_workers;   /* that it has been asked to have, this connection; 0: not yet */
+        bool is_raising;      /* their number */
 };
 
 /* small things */
@@ -99,17 +101,18 @@ static void server_retry(Server *s) {
 
 /* domains */
 
-static void server_on_workers(void *userdata, WorkersCall *w) {
-        Server *s = userdata;
+static void server_prepare(Server *s);
 
-        if (w->call.error == -ECONNRESET)
-                server_on_break(s, &w->call);
-        if (w->call.epoch != pool_epoch(s->pool) || w->n_now == 0) {
-                s->host->log(s->host, LOG_DEBUG, NULL, "%s has %s", w->uri, w->call.why);
-                return;
-        }
-        pool_allow(s->pool, CALL_AGENT, MAX(w->n_now, (unsigned) SPARE_WORKERS) - SPARE_WORKERS);
-        if (w->n_now > w->n_before)
+static void server_report_workers(Server *s, const WorkersCall *w) {
+        if (w->call.error < 0 && w->call.error != -ECONNRESET)
+                s->host->log(s->host,
+                             LOG_INFO,
+                             NULL,
+                             "%s cannot be had to carry out %u calls at a time: %s",
+                             w->uri,
+                             w->n_wanted,
+                             w->call.why);
+        else if (w->n_now > w->n_before)
                 s->host->log(s->host,
                              LOG_INFO,
                              NULL,
@@ -119,21 +122,36 @@ static void server_on_workers(void *userdata, WorkersCall *w) {
                              w->n_before);
 }
 
+static void server_on_workers(void *userdata, WorkersCall *w) {
+        Server *s = userdata;
+
+        s->is_raising = false;
+        if (w->call.epoch == pool_epoch(s->pool)) {
+                server_report_workers(s, w);
+                /* One that refuses is not asked again. */
+                s->n_workers = w->call.error < 0 ? UINT_MAX : w->n_wanted;
+                if (w->n_now > SPARE_WORKERS)
+                        pool_allow(s->pool, CALL_AGENT, w->n_now - SPARE_WORKERS);
+        }
+        if (s->is_up)
+                server_prepare(s); /* there may be more by now */
+}
+
 /* Each agent shall be asked at once, even if all the others hang. */
 static void server_want_workers(Server *s, size_t n_agents) {
         unsigned n = (unsigned) MIN(n_agents + SPARE_WORKERS, (size_t) s->max_workers);
         const char *uri = presence_admin_uri(s->presence);
         WorkersCall *w;
 
-        if (!uri || n <= MAX(s->n_workers, (unsigned) WORKERS_DEFAULT))
+        if (!uri || s->is_raising || n <= MAX(s->n_workers, (unsigned) WORKERS_DEFAULT))
                 return;
         w = workers_call_new(uri, n);
         if (!w)
                 return;
         w->fn = server_on_workers;
         w->userdata = s;
-        s->n_workers = n;
-        if (pool_submit(s->pool, &w->call) < 0)
+        s->is_raising = pool_submit(s->pool, &w->call) >= 0;
+        if (!s->is_raising)
                 w->call.ops->free(&w->call);
 }
 

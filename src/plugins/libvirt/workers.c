@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <libvirt/libvirt-admin.h>
 #include <string.h>
+#include "plugins/libvirt/event-loop.h"
 
 /* Returns: the server's limit; 0 with libvirt's error. */
 static unsigned limit_get(virAdmServerPtr server) {
@@ -52,10 +53,15 @@ static virAdmServerPtr find_server(virAdmConnectPtr admin, const char *uri) {
 
 static void workers_run(Call *c, virConnectPtr conn) {
         WorkersCall *w = LIST_ENTRY(c, WorkersCall, call);
-        virAdmConnectPtr admin = conn ? virAdmConnectOpen(w->uri, 0) : NULL;
-        virAdmServerPtr server = admin ? find_server(admin, w->uri) : NULL;
+        virAdmConnectPtr admin;
+        virAdmServerPtr server;
 
-        if (conn && (!server || raise_limit(w, server) < 0))
+        if (!conn)
+                return;
+        event_loop_serve(false); /* it brings no events */
+        admin = virAdmConnectOpen(w->uri, 0);
+        server = admin ? find_server(admin, w->uri) : NULL;
+        if (!server || raise_limit(w, server) < 0)
                 call_fail(c, conn);
         if (server)
                 (void) virAdmServerFree(server);

@@ -89,16 +89,24 @@ static int monitor_on_patience(
 
 /* Each answer begins the time anew. */
 static void monitor_wait(Monitor *m) {
+        int r;
+
         m->patience = sd_event_source_disable_unref(m->patience);
-        if (m->n_commands > m->n_in_flight && sd_event_add_time_relative(
-                                                              m->event,
-                                                              &m->patience,
-                                                              CLOCK_MONOTONIC,
-                                                              MONITOR_PATIENCE_USEC,
-                                                              1,
-                                                              monitor_on_patience,
-                                                              m) >= 0)
-                (void) sd_event_source_set_description(m->patience, "qmp-monitor-patience");
+        if (m->n_commands == m->n_in_flight)
+                return;
+        r = sd_event_add_time_relative(
+                        m->event,
+                        &m->patience,
+                        CLOCK_MONOTONIC,
+                        MONITOR_PATIENCE_USEC,
+                        1,
+                        monitor_on_patience,
+                        m);
+        if (r < 0)
+                return;
+        /* After what has come meanwhile, where it was we who stood still. */
+        (void) sd_event_source_set_priority(m->patience, SD_EVENT_PRIORITY_IDLE);
+        (void) sd_event_source_set_description(m->patience, "qmp-monitor-patience");
 }
 
 static int monitor_push(Monitor *m, const MonitorCommand *command) {

@@ -1,9 +1,11 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 """More guest agents hang at once behind a real libvirtd than it has workers."""
 
+import time
+
 from lab import LabError, wait_for
 from lab.domain import Domain, clone_domains
-from _libvirt import MS, LibvirtCase
+from _libvirt import CONFIG, MS, LibvirtCase
 from _suspendd import of
 
 N_HUNG = 25
@@ -24,6 +26,7 @@ class ManyHanging(LibvirtCase):
         cls.idle = Domain(cls.libvirt, "idle", kind="none").start()
         cls.events = cls.libvirt.events()
         cls.addClassCleanup(cls.events.close)
+        cls.own_limit = cls.libvirt.max_workers()
         cls.suspendd.start()
         for domain in clones:
             cls.suspendd.wait_machine(domain.name, timeout=60, at_sleep="suspend")
@@ -40,9 +43,27 @@ class ManyHanging(LibvirtCase):
         for domain in self.healthy + self.hung + [self.idle]:
             domain.wait_state("running", timeout=15)
 
+    def wait_raised(self):
+        """Each agent can be asked at once, and five calls that no guest can hold up are left beside."""
+        wait_for(lambda: self.libvirt.max_workers() == N_HUNG + N_HEALTHY + 5, 10, "libvirtd's limit is raised")
+
+    def test_limit_is_raised_again_and_left_alone_if_so_said(self):
+        self.assertLess(self.own_limit, N_HUNG)
+        self.libvirt.restart()
+        self.wait_raised()
+        self.addCleanup(self.suspendd.reload)
+        self.addCleanup(self.suspendd.configure, CONFIG % "")
+        self.suspendd.stop()
+        self.suspendd.configure(CONFIG % "MaxWorkers=0\n")
+        self.libvirt.restart()
+        self.suspendd.start()
+        for domain in self.healthy + self.hung:
+            self.suspendd.wait_machine(domain.name, timeout=60, at_sleep="suspend", run_state="running")
+        time.sleep(1)
+        self.assertEqual(self.libvirt.max_workers(), self.own_limit)
+
     def test_many_hung_agents_hold_up_nobody(self):
-        # Each of them can be asked at once, and five calls that no guest can hold up are left beside.
-        self.assertEqual(self.libvirt.max_workers(), N_HUNG + N_HEALTHY + 5)
+        self.wait_raised()
         self.suspendd.ctl("mode", "hung*", "pause")
         usual = self.suspendd.suspend()
         usual_usec = max(of(usual, d.name)["stood_after_usec"] for d in self.healthy)

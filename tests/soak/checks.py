@@ -13,7 +13,7 @@ from machines import SLOW_MONITORS, reached
 SETTLE_LIMIT = 30
 # A process that waited so long for a CPU cannot be said to be late.
 STARVED_NS = 25 * 1000000
-EVIL_WORDS = ("Bug:", "AddressSanitizer", "runtime error:", "LeakSanitizer")
+EVIL_WORDS = ("Bug:", "AddressSanitizer", "runtime error:", "ERROR: LeakSanitizer")
 HELD = ("held", "asked", "paused", "suspended")
 
 

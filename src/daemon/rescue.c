@@ -18,6 +18,8 @@
 /* The process that has the journal: "PID.STARTTIME". */
 #define PROCESS_FILE "rescue.pid"
 #define END_LIMIT_USEC (2 * USEC_PER_SEC)
+/* It has the journal for a moment to read what is held, before there is a process that can be found. */
+#define FIND_LIMIT_USEC (USEC_PER_SEC / 2)
 #define END_STEP_USEC (5 * USEC_PER_MSEC)
 
 /* The rescue of one plugin's machines. */
@@ -468,18 +470,25 @@ static int rescue_find(const char *runtime_dir, pid_t *ret) {
         return process_find(run, ret);
 }
 
-int rescue_end(const char *runtime_dir, const char *journal, Journal **ret) {
-        uint64_t limit = clock_now_usec(CLOCK_MONOTONIC) + END_LIMIT_USEC;
+static bool rescue_is_told_to_end(const char *runtime_dir) {
         pid_t pid = 0;
+
+        if (rescue_find(runtime_dir, &pid) < 0 || pid <= 1 || kill(pid, SIGTERM) < 0)
+                return false;
+        log_notice("Taking over from the rescue");
+        return true;
+}
+
+int rescue_end(const char *runtime_dir, const char *journal, Journal **ret) {
+        uint64_t began = clock_now_usec(CLOCK_MONOTONIC), passed;
+        bool is_told = false;
         int r;
 
-        r = rescue_find(runtime_dir, &pid);
-        if (r < 0 || pid <= 1 || kill(pid, SIGTERM) < 0)
-                return -EBUSY;
-        log_notice("Taking over from the rescue");
         do {
+                is_told = is_told || rescue_is_told_to_end(runtime_dir);
                 (void) usleep(END_STEP_USEC);
                 r = journal_open(journal, ret);
-        } while (r == -EBUSY && clock_now_usec(CLOCK_MONOTONIC) < limit);
+                passed = clock_now_usec(CLOCK_MONOTONIC) - began;
+        } while (r == -EBUSY && passed < (is_told ? END_LIMIT_USEC : FIND_LIMIT_USEC));
         return r;
 }

@@ -28,6 +28,7 @@ int rescue_run(const ManagerOptions *options);
  * Opens the journal at @journal, which a rescue holds: ends it, at any instant, for what it has not done is the
  * daemon's to do. Waits for two seconds at most.
  *
- * Returns: 0; -EBUSY if it is no rescue that holds it, or it does not end; what journal_open() returns.
+ * Returns: 0; -EBUSY if it is no rescue that holds it, as is seen in half a second, or it does not end; what
+ * journal_open() returns.
  */
 int rescue_end(const char *runtime_dir, const char *journal, Journal **ret);

@@ -22,6 +22,10 @@ def start_host(**options):
     return Host(root=host_root(ROOT) if ROOT else "/", **options).start()
 
 
+# What no log may have. Now and then LeakSanitizer itself dies in its search, and says so without ERROR: that tells of no leak.
+EVIL_WORDS = ("Bug:", "AddressSanitizer", "runtime error:", "ERROR: LeakSanitizer")
+
+
 class SuspenddCase(LabCase):
     """A test with a host; nothing in it may make logind name us as overrun, or the engine meet a cell that it never should."""
 
@@ -39,8 +43,7 @@ class SuspenddCase(LabCase):
         if self.suspendd and self.host.pid:
             self.assertEqual(self.suspendd.overruns(), [])
             log = self.suspendd.log()
-            # Now and then LeakSanitizer itself dies in its search, and says so: that tells of no leak.
-            for bad in ("Bug:", "AddressSanitizer", "runtime error:", "ERROR: LeakSanitizer"):
+            for bad in EVIL_WORDS:
                 self.assertNotIn(bad, log)
         super().tearDown()
 

@@ -1,13 +1,15 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 """The daemon cannot be started, or the host goes down, with machines held: they run again, and only they."""
 
+import fcntl
 import os
 import re
+import time
 import unittest
 
 from lab import LabCase, Qemu, wait_for
 from lab.suspendd import REPOSITORY, RESCUE
-from _suspendd import UNIT, HeldCase, Suspendd, start_host
+from _suspendd import EVIL_WORDS, UNIT, HeldCase, Suspendd, start_host
 
 JOURNAL = "/run/suspendd/cycle"
 PLUGINS = "/usr/lib/suspendd/plugins"
@@ -78,7 +80,7 @@ class RescueCase(HeldCase):
             if self.host.asleep():
                 self.host.wake()
                 self.host.wait_awake()
-            for bad in ("Bug:", "Sanitizer", "runtime error:"):
+            for bad in EVIL_WORDS:
                 self.assertNotIn(bad, self.log())
         super().tearDown()
 
@@ -232,6 +234,19 @@ class Rescue(RescueCase):
         b.thaw()
         b.wait_status("running", 15)
         self.assertEqual(self.host.unit_property(UNIT, "ActiveState"), "active")
+
+    def test_daemon_waits_for_a_rescue_that_has_only_begun(self):
+        self.suspendd.stop()
+        self.wait_rescue()
+        before = self.host.unit_property(UNIT, "NRestarts")
+        with open(self.host.path(JOURNAL), "rb") as journal:
+            fcntl.flock(journal, fcntl.LOCK_EX)  # as the rescue does to read it, before it can be found
+            self.host.systemctl("start", "--no-block", UNIT)
+            wait_for(lambda: self.host.unit_property(UNIT, "ActiveState") == "activating", 5, "the daemon waits",
+                     interval=0.01)
+            time.sleep(0.1)
+        wait_for(lambda: self.host.unit_property(UNIT, "ActiveState") == "active", 5, "the daemon runs", interval=0.05)
+        self.assertEqual(self.host.unit_property(UNIT, "NRestarts"), before)
 
     def test_machine_that_hangs_when_the_service_is_stopped_is_rescued_later(self):
         a, b, elsewhere = self.vms

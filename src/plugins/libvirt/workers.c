@@ -1,72 +1,114 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #include "plugins/libvirt/workers.h"
 #include <errno.h>
-#include <libvirt/libvirt-admin.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <signal.h>
+#include <spawn.h>
 #include <string.h>
-#include "plugins/libvirt/event-loop.h"
+#include <sys/wait.h>
+#include <time.h>
+#include "common/clock-sample.h"
+#include "common/time-util.h"
 
-/* Returns: the server's limit; 0 with libvirt's error. */
-static unsigned limit_get(virAdmServerPtr server) {
-        virTypedParameterPtr params = NULL;
-        unsigned limit = 0;
-        int n = 0;
+#define HELPER SUSPENDD_LIBEXEC_DIR "/suspendd-libvirt-workers"
+#define HELPER_LIMIT_NS (5 * NSEC_PER_SEC)
 
-        if (virAdmServerGetThreadPoolParameters(server, &params, &n, 0) < 0)
-                return 0;
-        (void) virTypedParamsGetUInt(params, n, VIR_THREADPOOL_WORKERS_MAX, &limit);
-        virTypedParamsFree(params, n);
-        return limit;
+static int spawn_with(
+                const WorkersCall *w,
+                posix_spawn_file_actions_t *files,
+                posix_spawnattr_t *attributes,
+                pid_t *ret) {
+        char n[16], *const environment[] = { NULL };
+        sigset_t none;
+
+        (void) snprintf(n, sizeof(n), "%u", w->n_wanted);
+        (void) sigemptyset(&none); /* a thread of libvirt's calls takes none */
+        (void) posix_spawnattr_setsigmask(attributes, &none);
+        (void) posix_spawnattr_setflags(attributes, POSIX_SPAWN_SETSIGMASK);
+        return -posix_spawn(
+                        ret,
+                        HELPER,
+                        files,
+                        attributes,
+                        (char *const[]){ (char *) HELPER, (char *) w->uri, n, NULL },
+                        environment);
 }
 
-/* Returns: 0; -1 with libvirt's error. */
-static int limit_set(virAdmServerPtr server, unsigned limit) {
-        virTypedParameterPtr params = NULL;
-        int n = 0, n_max = 0, r;
+/* Starts the helper, which writes all that it has to say to @fd. Returns: 0; a negative errno. */
+static int spawn_helper(const WorkersCall *w, int fd, pid_t *ret) {
+        posix_spawn_file_actions_t files;
+        posix_spawnattr_t attributes;
+        int r;
 
-        r = virTypedParamsAddUInt(&params, &n, &n_max, VIR_THREADPOOL_WORKERS_MAX, limit);
+        r = -posix_spawn_file_actions_init(&files);
+        if (r < 0)
+                return r;
+        r = -posix_spawnattr_init(&attributes);
         if (r >= 0)
-                r = virAdmServerSetThreadPoolParameters(server, params, n, 0);
-        virTypedParamsFree(params, n);
+                r = -posix_spawn_file_actions_adddup2(&files, fd, STDOUT_FILENO);
+        if (r >= 0)
+                r = -posix_spawn_file_actions_adddup2(&files, fd, STDERR_FILENO);
+        if (r >= 0)
+                r = spawn_with(w, &files, &attributes, ret);
+        (void) posix_spawnattr_destroy(&attributes);
+        (void) posix_spawn_file_actions_destroy(&files);
         return r;
 }
 
-/* Returns: 0; -1 with libvirt's error. */
-static int raise_limit(WorkersCall *w, virAdmServerPtr server) {
-        w->n_now = w->n_before = limit_get(server);
-        if (w->n_now == 0)
-                return -1;
-        if (w->n_now >= w->n_wanted)
-                return 0;
-        if (limit_set(server, w->n_wanted) < 0)
-                return -1;
-        w->n_now = w->n_wanted;
+/* What comes until the end, but not for longer than the helper may take. Returns: 0; -ETIMEDOUT. */
+static int read_text(int fd, char *text, size_t size) {
+        int64_t until_ns = clock_now_ns(CLOCK_MONOTONIC) + HELPER_LIMIT_NS, left_ns;
+        struct pollfd p = { .fd = fd, .events = POLLIN };
+        ssize_t n = 1;
+        size_t used = 0;
+
+        while (n > 0 && used < size - 1) {
+                left_ns = until_ns - clock_now_ns(CLOCK_MONOTONIC);
+                if (left_ns <= 0 || poll(&p, 1, (int) (left_ns / NSEC_PER_MSEC) + 1) == 0)
+                        return -ETIMEDOUT;
+                n = read(fd, text + used, size - 1 - used);
+                used += n > 0 ? (size_t) n : 0;
+        }
+        text[used] = 0;
+        text[strcspn(text, "\n")] = 0;
         return 0;
 }
 
-/* The server that clients connect to is called as the daemon, whose URI begins with that. */
-static virAdmServerPtr find_server(virAdmConnectPtr admin, const char *uri) {
-        char name[32];
+/* Returns: 0, and what it said in @text; a negative errno if it could not be run, or has said nothing in time. */
+static int run_helper(const WorkersCall *w, char *text, size_t size) {
+        _cleanup_close_ int in = -1, out = -1;
+        int fds[2], r;
+        pid_t pid;
 
-        (void) snprintf(name, sizeof(name), "%.*s", (int) strcspn(uri, ":"), uri);
-        return virAdmConnectLookupServer(admin, name, 0);
+        if (pipe2(fds, O_CLOEXEC) < 0)
+                return -errno;
+        in = fds[0];
+        out = fds[1];
+        r = spawn_helper(w, out, &pid);
+        if (r < 0)
+                return r;
+        closep(&out);
+        r = read_text(in, text, size);
+        if (r < 0)
+                (void) kill(pid, SIGKILL);
+        while (waitpid(pid, NULL, 0) < 0 && errno == EINTR)
+                ;
+        return r;
 }
 
 static void workers_run(Call *c, virConnectPtr conn) {
         WorkersCall *w = LIST_ENTRY(c, WorkersCall, call);
-        virAdmConnectPtr admin;
-        virAdmServerPtr server;
+        int r;
 
         if (!conn)
                 return;
-        event_loop_serve(false); /* it brings no events */
-        admin = virAdmConnectOpen(w->uri, 0);
-        server = admin ? find_server(admin, w->uri) : NULL;
-        if (!server || raise_limit(w, server) < 0)
-                call_fail(c, conn);
-        if (server)
-                (void) virAdmServerFree(server);
-        if (admin)
-                (void) virAdmConnectClose(admin);
+        r = run_helper(w, c->why, sizeof(c->why));
+        if (r >= 0 && sscanf(c->why, "%u %u", &w->n_before, &w->n_now) == 2)
+                return;
+        c->error = r < 0 ? r : -EIO;
+        if (r < 0)
+                (void) snprintf(c->why, sizeof(c->why), "%s: %s", HELPER, strerror(-r));
 }
 
 static void workers_on_done(Call *c) {

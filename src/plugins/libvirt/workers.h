@@ -8,7 +8,8 @@
  * interface. An agent that hangs keeps one of its workers busy, and so does a guest that is suspending
  * itself: where all are busy, everybody waits.
  *
- * The limit is the daemon's own until it ends; nothing is written to its configuration.
+ * The limit is the daemon's own until it ends; nothing is written to its configuration. A helper does it
+ * (workers-helper.c), which may take five seconds.
  */
 
 #include "plugins/libvirt/pool.h"
@@ -17,7 +18,7 @@ typedef struct WorkersCall {
         Call call;
         const char *uri;   /* the admin interface's; static */
         unsigned n_wanted; /* workers */
-        unsigned n_before; /* the limit as it was found, and as it is now; 0: it could not be had */
+        unsigned n_before; /* the limit as it was found, and as it is now; 0: it could not be had, see call.why */
         unsigned n_now;
         void (*fn)(void *userdata, struct WorkersCall *c);
         void *userdata;

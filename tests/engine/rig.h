@@ -74,8 +74,10 @@ void rig_start(Rig *r);
 
 /* what happens */
 
-void rig_sleep(Rig *r);                     /* logind announces it, or says it again */
-void rig_sleep_dead(Rig *r, uint64_t slept_usec); /* the host has slept, and no engine lives to see it */
+void rig_sleep(Rig *r); /* logind announces it, or says it again */
+void rig_sleep_dead(
+                Rig *r,
+                uint64_t slept_usec);       /* the host has slept, and no engine lives to see it */
 void rig_wake(Rig *r, uint64_t slept_usec); /* and says that it is over, after so much sleep */
 void rig_not_sleeping(Rig *r);              /* it was given up, and nobody said so */
 void rig_handle(Rig *r, CycleEvent event);

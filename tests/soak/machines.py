@@ -25,6 +25,11 @@ AGENTS = ("", "+good", "+good:5", "+hung", "+slow:60", "+error", "+nosuspend", "
           "+late:400")
 TRUE_AGENTS = ("", "+good", "+good:5", "+nosuspend", "+error")
 COMMANDS = ("stop", "cont", "system_wakeup", "guest-suspend-ram")
+WAKING_COMMANDS = ("cont", "system_wakeup")
+# Within what time after a suspend that was asked for it is undone, whatever has been said of the machine since.
+UNDO_NS = 5 * 10 ** 9
+# So long after it has suspended itself what was read of it may still be under way to the daemon.
+QUIET_NS = 200 * 1000000
 
 
 class Machine:
@@ -42,6 +47,10 @@ class Machine:
     def has_lost(self):
         """Whether an answer is missing on its line."""
         return False
+
+    def is_quiet(self):
+        """Whether nothing that has happened to it can still be under way to the daemon."""
+        return True
 
     def is_ours(self):
         """Whether the daemon may stop it, and has to run it again."""
@@ -78,7 +87,7 @@ class Fake(Machine):
         self.patience = SLOW_PATIENCE if monitor in SLOW_MONITORS else PATIENCE
         self._log = os.path.join(own, name + ".log")
         self._at, self._rest, self._status, self._touches = 0, b"", "running", []
-        self._has_stopped = False
+        self._has_stopped, self._struck_ns = False, None
         with open(self._log, "wb") as log:
             self.process = subprocess.Popen([FAKE, "--dir", folder, "%s=%s%s" % (name, monitor, agent)],
                                             stdin=subprocess.PIPE, stdout=log, stderr=log)
@@ -137,13 +146,25 @@ class Fake(Machine):
             words = line.decode(errors="replace").split()
             if len(words) == 4 and words[2] == "state":
                 self._status = words[3]
+                if words[3] == "suspended":
+                    self._struck_ns = int(words[0])
             elif len(words) == 4 and words[3] in COMMANDS:
-                self._touches.append(words[3])
+                if not self._is_undone_by(words[3], int(words[0])):
+                    self._touches.append(words[3])
                 self._has_stopped |= words[3] == "stop"
+
+    def _is_undone_by(self, command, at_ns):
+        """Whether it had suspended itself, as only the daemon can have asked it to, and now the daemon undoes that."""
+        return bool(self.agent) and command in WAKING_COMMANDS and self._struck_ns and at_ns - self._struck_ns < UNDO_NS
 
     def status(self):
         self._read()
         return self._status
+
+    def is_quiet(self):
+        """Whether it has not suspended itself just now."""
+        self._read()
+        return not self._struck_ns or time.monotonic_ns() - self._struck_ns > QUIET_NS
 
     def touches(self):
         """What the daemon has done to it since the last time."""

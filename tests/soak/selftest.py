@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 import unittest
 
 HERE = os.path.dirname(os.path.abspath(__file__))
@@ -13,6 +14,7 @@ sys.path[:0] = [HERE, os.path.dirname(HERE), os.path.join(os.path.dirname(HERE),
 import checks  # noqa: E402
 import journal  # noqa: E402
 from checks import Checks  # noqa: E402
+from lab import wait_for  # noqa: E402
 from house import FOREVER, UNIT_NICE, House, Violation  # noqa: E402
 from meter import Meter  # noqa: E402
 from stalls import Stalls  # noqa: E402
@@ -87,6 +89,19 @@ class Seen(unittest.TestCase):
         self.sleep()
         self.vm.stop()
         self.refused(self.checks.end, "is not touched", "stop")
+
+    def test_suspend_of_an_ignored_machine_is_undone_and_that_is_no_touch(self):
+        late = self.house.add_fake("f1", "good", "+late:400")
+        self.checks.settle()
+        self.house.control("Sleep", "t", FOREVER)
+        time.sleep(0.1)
+        self.house.control("Wake")  # before the guest has done what it was asked
+        self.house.set_mode(late, "ignore")
+        self.checks.begin()
+        wait_for(lambda: not late.is_quiet(), 5, "f1 suspended late", interval=0.02)
+        wait_for(lambda: late.status() == "running", 5, "f1 running again")
+        self.checks.settle()
+        self.checks.end()
 
     def test_lock_that_is_not_held_is_seen(self):
         self.house.control("Drop", "b", 0)

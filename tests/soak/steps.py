@@ -232,7 +232,7 @@ class Steps:
 
     def do_user_stop(self):
         """Its user pauses a machine that runs and is quiet."""
-        machine = self.some(lambda m: m.is_true and m.status() == m.expected == "running")
+        machine = self.some(lambda m: m.is_true and m.status() == m.expected == "running" and m.is_quiet())
         if not machine:
             return None
         machine.stop()

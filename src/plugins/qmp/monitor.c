@@ -25,6 +25,7 @@ struct Monitor {
         Channel *channel;
         sd_event *event;
         sd_event_source *patience; /* while a command waits for others to be answered */
+        uint64_t blocked_usec;     /* since when one had to, without an answer; 0: none has */
         MonitorState state;
         JsonView *greeting;
         int64_t id; /* of this connection's first command: when it was opened, so of no other's */
@@ -87,18 +88,20 @@ static int monitor_on_patience(
         return 0;
 }
 
-/* Each answer begins the time anew. */
+/* Each answer begins the time anew, and nothing else does: whoever waits may give up and come again. */
 static void monitor_wait(Monitor *m) {
         int r;
 
         m->patience = sd_event_source_disable_unref(m->patience);
         if (m->n_commands == m->n_in_flight)
                 return;
-        r = sd_event_add_time_relative(
+        if (m->blocked_usec == 0)
+                m->blocked_usec = clock_now_usec(CLOCK_MONOTONIC);
+        r = sd_event_add_time(
                         m->event,
                         &m->patience,
                         CLOCK_MONOTONIC,
-                        MONITOR_PATIENCE_USEC,
+                        m->blocked_usec + MONITOR_PATIENCE_USEC,
                         1,
                         monitor_on_patience,
                         m);
@@ -222,6 +225,7 @@ static void monitor_on_reply(Monitor *m, const JsonView *message) {
                 monitor_fail(m, r, "cannot write to the monitor");
                 return;
         }
+        m->blocked_usec = 0;
         monitor_wait(m);
         if (c.on_reply)
                 c.on_reply(c.userdata, c.tag, value, error, why);

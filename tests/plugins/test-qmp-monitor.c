@@ -187,6 +187,32 @@ START_TEST(test_two_commands_are_under_way_and_the_rest_waits) {
 }
 END_TEST
 
+static void on_reply_call_back(
+                void *userdata, uint64_t tag, const JsonView *value, int error, const char *why) {
+        on_reply(userdata, tag, value, error, why);
+        ck_assert(monitor_cancel(monitor, 3));
+}
+
+/* A word that the machine is its user's comes before the cont that would run it. */
+START_TEST(test_what_waits_can_be_called_back_by_the_answer_before_it) {
+        const MonitorCommand question = {
+                .execute = "query-status",
+                .on_reply = on_reply_call_back,
+                .tag = 1,
+        };
+
+        make_ready();
+        ck_assert_int_eq(monitor_send(monitor, &question), 0);
+        ck_assert_int_eq(send_command("stop", 2), 0);
+        ck_assert_int_eq(send_command("cont", 3), 0);
+        ck_assert_int_eq(send_command("some", 4), 0);
+        fake_peer_answer(&peer, "query-status", "{}");
+        fake_peer_answer(&peer, "stop", "{}");
+        ck_assert_ptr_nonnull(strstr(fake_peer_await(&peer, "execute"), "some"));
+        ck_assert_str_eq(answers, "1:ok 2:ok ");
+}
+END_TEST
+
 START_TEST(test_what_waits_for_answers_that_never_come_ends_it) {
         uint64_t before_usec, usec;
 
@@ -436,6 +462,7 @@ int main(void) {
         tcase_add_test(c, test_no_byte_is_written_that_is_not_needed);
         tcase_add_test(c, test_errors_come_in_qemus_words);
         tcase_add_test(c, test_two_commands_are_under_way_and_the_rest_waits);
+        tcase_add_test(c, test_what_waits_can_be_called_back_by_the_answer_before_it);
         tcase_add_test(c, test_what_waits_for_answers_that_never_come_ends_it);
         tcase_add_test(c, test_giving_up_and_coming_again_does_not_begin_the_time_anew);
         tcase_add_test(c, test_what_is_under_way_may_take_its_time);

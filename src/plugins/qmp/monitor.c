@@ -25,6 +25,7 @@ struct Monitor {
         Channel *channel;
         sd_event *event;
         sd_event_source *patience; /* while a command waits for others to be answered */
+        bool *freed;               /* tells who is calling back that we are gone */
         uint64_t blocked_usec;     /* since when one had to, without an answer; 0: none has */
         MonitorState state;
         JsonView *greeting;
@@ -204,10 +205,29 @@ static bool monitor_is_for_us(Monitor *m, const JsonView *message) {
                (json_view_get_int64(message, "id", &id) >= 0 && id == m->id);
 }
 
+/* Ends a command; whoever is told may free us, or end the connection. Returns: false if he has. */
+static bool monitor_end_command(Monitor *m, const JsonView *value, int error, const char *why) {
+        MonitorCommand c = *monitor_command(m, 0);
+        bool freed = false;
+
+        m->first = (m->first + 1) % MONITOR_COMMANDS_MAX;
+        m->n_commands--;
+        m->n_in_flight--;
+        m->blocked_usec = 0;
+        if (!c.on_reply)
+                return true;
+        m->freed = &freed;
+        c.on_reply(c.userdata, c.tag, value, error, why);
+        if (freed)
+                return false;
+        m->freed = NULL;
+        return m->channel;
+}
+
+/* What waits is written afterwards: by what the answer tells it may have been called back. */
 static void monitor_on_reply(Monitor *m, const JsonView *message) {
         const JsonView *value = NULL, *failure;
         const char *why = NULL;
-        MonitorCommand c;
         int r, error = 0;
 
         if (m->n_in_flight == 0 || !monitor_is_for_us(m, message))
@@ -216,19 +236,13 @@ static void monitor_on_reply(Monitor *m, const JsonView *message) {
                 error = monitor_error(failure, &why);
         else if (json_view_member(message, "return", &value) < 0)
                 return;
-        c = *monitor_command(m, 0);
-        m->first = (m->first + 1) % MONITOR_COMMANDS_MAX;
-        m->n_commands--;
-        m->n_in_flight--;
-        r = monitor_write_more(m);
-        if (r < 0) {
-                monitor_fail(m, r, "cannot write to the monitor");
+        if (!monitor_end_command(m, value, error, why))
                 return;
-        }
-        m->blocked_usec = 0;
-        monitor_wait(m);
-        if (c.on_reply)
-                c.on_reply(c.userdata, c.tag, value, error, why);
+        r = monitor_write_more(m);
+        if (r < 0)
+                monitor_fail(m, r, "cannot write to the monitor");
+        else
+                monitor_wait(m);
 }
 
 static void monitor_on_line(void *userdata, const Line *line) {
@@ -288,6 +302,8 @@ Monitor *monitor_free(Monitor *m) {
         channel_free(m->channel);
         sd_event_source_disable_unref(m->patience);
         sd_event_unref(m->event);
+        if (m->freed)
+                *m->freed = true;
         json_view_free(m->greeting);
         free(m);
         return NULL;

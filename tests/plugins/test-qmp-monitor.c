@@ -213,56 +213,6 @@ START_TEST(test_what_waits_can_be_called_back_by_the_answer_before_it) {
 }
 END_TEST
 
-START_TEST(test_what_waits_for_answers_that_never_come_ends_it) {
-        uint64_t before_usec, usec;
-
-        make_ready();
-        for (uint64_t tag = 1; tag <= 4; tag++)
-                ck_assert_int_eq(send_command("some", tag), 0);
-        fake_host_spend(&fake, MONITOR_PATIENCE_USEC / 3);
-        fake_peer_answer(&peer, "some", "{}"); /* it has not hung, so it has its time once more */
-        FAKE_HOST_WAIT(&fake, strstr(answers, "1:ok"));
-        before_usec = (uint64_t) clock_now_ns(CLOCK_MONOTONIC) / 1000;
-        FAKE_HOST_WAIT(&fake, n_ends == 1);
-        usec = (uint64_t) clock_now_ns(CLOCK_MONOTONIC) / 1000 - before_usec;
-        ck_assert_uint_gt(usec, MONITOR_PATIENCE_USEC * 3 / 4);
-        ck_assert_int_eq(end_error, -ETIMEDOUT);
-        ck_assert_str_eq(answers, "1:ok ");
-        ck_assert_ptr_null(monitor);
-}
-END_TEST
-
-/* As the engine does with a cont, every two seconds. */
-START_TEST(test_giving_up_and_coming_again_does_not_begin_the_time_anew) {
-        make_ready();
-        for (uint64_t tag = 1; tag <= 3; tag++)
-                ck_assert_int_eq(send_command("some", tag), 0);
-        for (uint64_t tag = 3; n_ends == 0; tag++) {
-                ck_assert_uint_lt(tag, 3 + 3);
-                fake_host_spend(&fake, MONITOR_PATIENCE_USEC * 2 / 3);
-                if (n_ends == 0) {
-                        ck_assert(monitor_cancel(monitor, tag));
-                        ck_assert_int_eq(send_command("some", tag + 1), 0);
-                }
-        }
-        ck_assert_int_eq(end_error, -ETIMEDOUT);
-}
-END_TEST
-
-/* A stop that waits for a disk may take long. */
-START_TEST(test_what_is_under_way_may_take_its_time) {
-        make_ready();
-        for (uint64_t tag = 1; tag <= 3; tag++)
-                ck_assert_int_eq(send_command("some", tag), 0);
-        ck_assert(monitor_cancel(monitor, 3));
-        fake_host_spend(&fake, MONITOR_PATIENCE_USEC * 5 / 4);
-        ck_assert_uint_eq(n_ends, 0);
-        fake_peer_answer(&peer, "some", "{}");
-        fake_peer_answer(&peer, "some", "{}");
-        FAKE_HOST_WAIT(&fake, strstr(answers, "2:ok"));
-}
-END_TEST
-
 START_TEST(test_what_waits_can_be_called_back) {
         make_ready();
         for (uint64_t tag = 1; tag <= 4; tag++)
@@ -463,9 +413,6 @@ int main(void) {
         tcase_add_test(c, test_errors_come_in_qemus_words);
         tcase_add_test(c, test_two_commands_are_under_way_and_the_rest_waits);
         tcase_add_test(c, test_what_waits_can_be_called_back_by_the_answer_before_it);
-        tcase_add_test(c, test_what_waits_for_answers_that_never_come_ends_it);
-        tcase_add_test(c, test_giving_up_and_coming_again_does_not_begin_the_time_anew);
-        tcase_add_test(c, test_what_is_under_way_may_take_its_time);
         tcase_add_test(c, test_what_waits_can_be_called_back);
         tcase_add_test(c, test_events_come_through_wherever_they_stand);
         tcase_add_test(c, test_event_before_the_greeting_does_no_harm);

@@ -23,10 +23,7 @@ struct Monitor {
         const MonitorOps *ops;
         void *userdata;
         Channel *channel;
-        sd_event *event;
-        sd_event_source *patience; /* while a command waits for others to be answered */
-        bool *freed;               /* tells who is calling back that we are gone */
-        uint64_t blocked_usec;     /* since when one had to, without an answer; 0: none has */
+        bool *freed; /* tells who is calling back that we are gone */
         MonitorState state;
         JsonView *greeting;
         int64_t id; /* of this connection's first command: when it was opened, so of no other's */
@@ -75,44 +72,6 @@ static int monitor_write_more(Monitor *m) {
         return 0;
 }
 
-/* Ends the connection; what follows on the line is not looked at. */
-static void monitor_fail(Monitor *m, int error, const char *why) {
-        m->patience = sd_event_source_disable_unref(m->patience);
-        m->channel = channel_free(m->channel);
-        m->ops->on_end(m->userdata, error, why);
-}
-
-/* Answers that have got lost will not come; on a new line nothing waits for them. */
-static int monitor_on_patience(
-                sd_event_source *s _unused_, uint64_t usec _unused_, void *userdata) {
-        monitor_fail(userdata, -ETIMEDOUT, "does not answer its commands");
-        return 0;
-}
-
-/* Each answer begins the time anew, and nothing else does: whoever waits may give up and come again. */
-static void monitor_wait(Monitor *m) {
-        int r;
-
-        m->patience = sd_event_source_disable_unref(m->patience);
-        if (m->n_commands == m->n_in_flight)
-                return;
-        if (m->blocked_usec == 0)
-                m->blocked_usec = clock_now_usec(CLOCK_MONOTONIC);
-        r = sd_event_add_time(
-                        m->event,
-                        &m->patience,
-                        CLOCK_MONOTONIC,
-                        m->blocked_usec + MONITOR_PATIENCE_USEC,
-                        1,
-                        monitor_on_patience,
-                        m);
-        if (r < 0)
-                return;
-        /* After what has come meanwhile, where it was we who stood still. */
-        (void) sd_event_source_set_priority(m->patience, SD_EVENT_PRIORITY_IDLE);
-        (void) sd_event_source_set_description(m->patience, "qmp-monitor-patience");
-}
-
 static int monitor_push(Monitor *m, const MonitorCommand *command) {
         int r;
 
@@ -122,8 +81,6 @@ static int monitor_push(Monitor *m, const MonitorCommand *command) {
         r = monitor_write_more(m);
         if (r < 0 && m->n_in_flight < m->n_commands)
                 m->n_commands--;
-        if (!m->patience)
-                monitor_wait(m);
         return r;
 }
 
@@ -140,9 +97,13 @@ bool monitor_cancel(Monitor *m, uint64_t tag) {
                 if (monitor_command(m, i)->tag != tag)
                         *monitor_command(m, kept++) = *monitor_command(m, i);
         m->n_commands = kept;
-        if (kept == m->n_in_flight)
-                monitor_wait(m);
         return kept < n;
+}
+
+/* Ends the connection; what follows on the line is not looked at. */
+static void monitor_fail(Monitor *m, int error, const char *why) {
+        m->channel = channel_free(m->channel);
+        m->ops->on_end(m->userdata, error, why);
 }
 
 static void monitor_on_capable(
@@ -213,7 +174,6 @@ static bool monitor_end_command(Monitor *m, const JsonView *value, int error, co
         m->first = (m->first + 1) % MONITOR_COMMANDS_MAX;
         m->n_commands--;
         m->n_in_flight--;
-        m->blocked_usec = 0;
         if (!c.on_reply)
                 return true;
         m->freed = &freed;
@@ -241,8 +201,6 @@ static void monitor_on_reply(Monitor *m, const JsonView *message) {
         r = monitor_write_more(m);
         if (r < 0)
                 monitor_fail(m, r, "cannot write to the monitor");
-        else
-                monitor_wait(m);
 }
 
 static void monitor_on_line(void *userdata, const Line *line) {
@@ -288,7 +246,6 @@ int monitor_new(sd_event *event, int fd, const MonitorOps *ops, void *userdata, 
         if (!m)
                 return -ENOMEM;
         *m = (Monitor){ .ops = ops, .userdata = userdata, .id = clock_now_ns(CLOCK_MONOTONIC) };
-        m->event = sd_event_ref(event);
         r = channel_new(event, fd, &monitor_channel_ops, m, &m->channel);
         if (r < 0)
                 return r;
@@ -300,8 +257,6 @@ Monitor *monitor_free(Monitor *m) {
         if (!m)
                 return NULL;
         channel_free(m->channel);
-        sd_event_source_disable_unref(m->patience);
-        sd_event_unref(m->event);
         if (m->freed)
                 *m->freed = true;
         json_view_free(m->greeting);

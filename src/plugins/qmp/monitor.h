@@ -6,8 +6,7 @@
  *
  * One connection to QEMU's monitor: greeting, capabilities, commands with answers in their order, and
  * events. QEMU stops reading a client that has more than eight commands under way, so at most two
- * are; the rest wait here, but not for ever: where nothing is answered while they do, the connection
- * ends. A monitor serves one client at a time and takes the next one's connection
+ * are; the rest wait here. A monitor serves one client at a time and takes the next one's connection
  * without a word: until the greeting comes, somebody else holds it.
  *
  * A Monitor belongs to a Vm, which may free it from within any callback.
@@ -17,13 +16,10 @@
 #include <systemd/sd-event.h>
 #include "common/json-view.h"
 #include "common/macro.h"
-#include "common/time-util.h"
 
 /* What may wait for its turn. */
 #define MONITOR_COMMANDS_MAX 16
 #define MONITOR_IN_FLIGHT_MAX 2
-/* How long they wait for the next answer. A stop is answered when the disks are flushed, usually in some ms. */
-#define MONITOR_PATIENCE_USEC (3 * USEC_PER_SEC)
 
 typedef struct Monitor Monitor;
 
@@ -31,7 +27,7 @@ typedef struct MonitorOps {
         /* Capabilities are negotiated; @greeting is {"QMP": …}, borrowed. */
         void (*on_ready)(void *userdata, const JsonView *greeting);
         void (*on_event)(void *userdata, const char *name, const JsonView *event);
-        /* Nothing more comes: 0 if QEMU closed it, else an errno and the reason in words; -ETIMEDOUT: as above. */
+        /* Nothing more comes: 0 if QEMU closed it, else an errno and the reason in words. */
         void (*on_end)(void *userdata, int error, const char *why);
 } MonitorOps;
 

@@ -239,6 +239,19 @@ START_TEST(test_broken_one_is_not_tried_for_anothers_sake) {
 }
 END_TEST
 
+START_TEST(test_one_whose_answers_are_lost_is_connected_to_anew_each_time) {
+        appear(0, "a.qmp");
+        load("Directory", "%s");
+        for (uint64_t i = 0; i < 3; i++) {
+                struct suspendd_machine *m = serve(0, "a");
+
+                ck_assert_int_eq(suspendd_plugin.resume(m->vm, 10 * i + 1), SUSPENDD_PENDING);
+                ck_assert_int_eq(suspendd_plugin.wake(m->vm, 10 * i + 2), SUSPENDD_PENDING);
+                FAKE_HOST_WAIT(&fake, fake_peer_is_closed(&peers[0]) && !m->is_there);
+        }
+}
+END_TEST
+
 START_TEST(test_socket_is_tried_until_it_is_listened_to) {
         load("Directory", "%s");
         appear(0, "late.qmp");
@@ -547,6 +560,7 @@ int main(void) {
         tcase_add_test(c, test_what_is_no_socket_is_left_alone);
         tcase_add_test(c, test_socket_that_nobody_serves_is_given_up_soon);
         tcase_add_test(c, test_broken_one_is_not_tried_for_anothers_sake);
+        tcase_add_test(c, test_one_whose_answers_are_lost_is_connected_to_anew_each_time);
         tcase_add_test(c, test_socket_is_tried_until_it_is_listened_to);
         tcase_add_test(c, test_others_comings_and_goings_wake_nobody_for_long);
         tcase_add_test(c, test_machine_by_name_has_that_name);

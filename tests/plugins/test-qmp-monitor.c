@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #include <check.h>
 #include <errno.h>
+#include <sys/socket.h>
+#include <unistd.h>
 #include "common/clock-sample.h"
 #include "common/macro.h"
 #include "common/time-util.h"
@@ -213,6 +215,69 @@ START_TEST(test_what_waits_can_be_called_back_by_the_answer_before_it) {
 }
 END_TEST
 
+START_TEST(test_answers_that_were_lost_end_it) {
+        make_ready();
+        for (uint64_t tag = 1; tag <= 4; tag++)
+                ck_assert_int_eq(send_command("some", tag), 0);
+        fake_peer_answer(&peer, "some", "{}"); /* reads all, and says no more than this */
+        FAKE_HOST_WAIT(&fake, strstr(answers, "1:ok"));
+        FAKE_HOST_WAIT(&fake, fake_peer_is_closed(&peer));
+        ck_assert_uint_eq(n_ends, 1);
+        ck_assert_int_eq(end_error, -ETIMEDOUT);
+        ck_assert_str_eq(answers, "1:ok ");
+}
+END_TEST
+
+/* As the engine does with a cont, every two seconds. */
+START_TEST(test_lost_answers_are_noticed_though_what_waits_gives_up_and_comes_again) {
+        make_ready();
+        for (uint64_t tag = 1; tag <= 3; tag++)
+                ck_assert_int_eq(send_command("some", tag), 0);
+        for (uint64_t tag = 3; !fake_peer_is_closed(&peer); tag++) {
+                ck_assert_uint_lt(tag, 3 + 6);
+                ck_assert(monitor_cancel(monitor, tag));
+                ck_assert_int_eq(send_command("some", tag + 1), 0);
+                fake_host_spend(&fake, MONITOR_DOUBT_USEC / 3);
+        }
+        ck_assert_int_eq(end_error, -ETIMEDOUT);
+}
+END_TEST
+
+/* Reads to the end of a line, as QEMU does, which then carries that command out. */
+static void read_a_line(void) {
+        char c = 0;
+
+        while (c != '\n')
+                ck_assert_int_eq(recv(peer.fd, &c, 1, 0), 1);
+}
+
+START_TEST(test_what_is_under_way_may_take_its_time) {
+        make_ready();
+        for (uint64_t tag = 1; tag <= 3; tag++)
+                ck_assert_int_eq(send_command("some", tag), 0);
+        read_a_line();
+        fake_host_spend(&fake, MONITOR_DOUBT_USEC * 5 / 4);
+        ck_assert_uint_eq(n_ends, 0);
+        fake_peer_say(&peer, "{\"return\": {}}\n");
+        fake_peer_answer(&peer, "some", "{}");
+        fake_peer_answer(&peer, "some", "{}");
+        FAKE_HOST_WAIT(&fake, strstr(answers, "3:ok"));
+}
+END_TEST
+
+/* Where it is we who stood still, the answers lie in the socket. */
+START_TEST(test_answers_that_are_late_to_be_read_are_not_lost) {
+        make_ready();
+        for (uint64_t tag = 1; tag <= 3; tag++)
+                ck_assert_int_eq(send_command("some", tag), 0);
+        fake_peer_answer(&peer, "some", "{}");
+        fake_peer_answer(&peer, "some", "{}");
+        ck_assert_int_eq(usleep(MONITOR_DOUBT_USEC * 5 / 4), 0);
+        fake_peer_answer(&peer, "some", "{}");
+        FAKE_HOST_WAIT(&fake, strstr(answers, "3:ok"));
+}
+END_TEST
+
 START_TEST(test_what_waits_can_be_called_back) {
         make_ready();
         for (uint64_t tag = 1; tag <= 4; tag++)
@@ -413,6 +478,12 @@ int main(void) {
         tcase_add_test(c, test_errors_come_in_qemus_words);
         tcase_add_test(c, test_two_commands_are_under_way_and_the_rest_waits);
         tcase_add_test(c, test_what_waits_can_be_called_back_by_the_answer_before_it);
+        tcase_add_test(c, test_answers_that_were_lost_end_it);
+        tcase_add_test(
+                        c,
+                        test_lost_answers_are_noticed_though_what_waits_gives_up_and_comes_again);
+        tcase_add_test(c, test_what_is_under_way_may_take_its_time);
+        tcase_add_test(c, test_answers_that_are_late_to_be_read_are_not_lost);
         tcase_add_test(c, test_what_waits_can_be_called_back);
         tcase_add_test(c, test_events_come_through_wherever_they_stand);
         tcase_add_test(c, test_event_before_the_greeting_does_no_harm);

@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #include "plugins/qmp/channel.h"
 #include <errno.h>
+#include <linux/sockios.h>
 #include <sys/epoll.h>
+#include <sys/ioctl.h>
 #include <sys/socket.h>
 #include <sys/un.h>
 #include "common/safe-path.h"
@@ -293,6 +295,13 @@ int channel_send(Channel *c, const char *text, size_t size) {
         if (r < 0 && sent > 0)
                 (void) shutdown(c->fd, SHUT_RDWR);
         return r;
+}
+
+bool channel_is_quiet(const Channel *c) {
+        int unread = 0, unheard = 0;
+
+        return !c->unsent && ioctl(c->fd, SIOCOUTQ, &unread) >= 0 && unread == 0 &&
+               ioctl(c->fd, SIOCINQ, &unheard) >= 0 && unheard == 0;
 }
 
 int channel_get_peer(Channel *c, pid_t *ret_pid) {

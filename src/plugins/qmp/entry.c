@@ -51,6 +51,11 @@ static void entry_on_end(void *userdata, int error, const char *why) {
                         vm_lose(e->vm);
                 (void) retry_soon(&e->retry);
                 break;
+        case -ETIMEDOUT: /* it lives, and on a new line nothing waits for what it has lost */
+                entry_report(e, LOG_WARNING, error, "is broken", why);
+                vm_lose(e->vm);
+                retry_for_ever(&e->retry);
+                break;
         case -EEXIST: /* nothing to do until its socket changes */
                 entry_report(e, LOG_INFO, error, "left alone", "its machine is known already");
                 break;

@@ -23,7 +23,9 @@ struct Monitor {
         const MonitorOps *ops;
         void *userdata;
         Channel *channel;
-        bool *freed; /* tells who is calling back that we are gone */
+        sd_event *event;
+        sd_event_source *doubt; /* while a command waits for others to be answered */
+        bool *freed;            /* tells who is calling back that we are gone */
         MonitorState state;
         JsonView *greeting;
         int64_t id; /* of this connection's first command: when it was opened, so of no other's */
@@ -59,6 +61,45 @@ static int monitor_write(Monitor *m, const MonitorCommand *c) {
         return channel_send(m->channel, text, (size_t) n);
 }
 
+/* Ends the connection; what follows on the line is not looked at. */
+static void monitor_fail(Monitor *m, int error, const char *why) {
+        m->doubt = sd_event_source_disable_unref(m->doubt);
+        m->channel = channel_free(m->channel);
+        m->ops->on_end(m->userdata, error, why);
+}
+
+/*
+ * QEMU does not read a command before it has answered the one before. So where all that we wrote is
+ * read, and we have read all that it wrote, an answer got lost, and what waits for it would wait for
+ * ever. One that is frozen, or busy, has not read what we wrote.
+ */
+static int monitor_on_doubt(sd_event_source *s _unused_, uint64_t usec _unused_, void *userdata) {
+        Monitor *m = userdata;
+
+        m->doubt = sd_event_source_disable_unref(m->doubt);
+        if (m->n_in_flight == MONITOR_IN_FLIGHT_MAX && channel_is_quiet(m->channel))
+                monitor_fail(m, -ETIMEDOUT, "leaves commands without an answer");
+        return 0;
+}
+
+/* From the first command on that waits: whoever sent it may give up, and come again. */
+static void monitor_doubt(Monitor *m) {
+        int r;
+
+        if (m->doubt || m->n_commands == m->n_in_flight)
+                return;
+        r = sd_event_add_time_relative(
+                        m->event,
+                        &m->doubt,
+                        CLOCK_MONOTONIC,
+                        MONITOR_DOUBT_USEC,
+                        1,
+                        monitor_on_doubt,
+                        m);
+        if (r >= 0)
+                (void) sd_event_source_set_description(m->doubt, "qmp-monitor-doubt");
+}
+
 static int monitor_write_more(Monitor *m) {
         while (m->n_in_flight < MIN(m->n_commands, (unsigned) MONITOR_IN_FLIGHT_MAX)) {
                 unsigned i = m->n_in_flight;
@@ -69,6 +110,7 @@ static int monitor_write_more(Monitor *m) {
                         return r;
                 m->n_in_flight++;
         }
+        monitor_doubt(m);
         return 0;
 }
 
@@ -98,12 +140,6 @@ bool monitor_cancel(Monitor *m, uint64_t tag) {
                         *monitor_command(m, kept++) = *monitor_command(m, i);
         m->n_commands = kept;
         return kept < n;
-}
-
-/* Ends the connection; what follows on the line is not looked at. */
-static void monitor_fail(Monitor *m, int error, const char *why) {
-        m->channel = channel_free(m->channel);
-        m->ops->on_end(m->userdata, error, why);
 }
 
 static void monitor_on_capable(
@@ -174,6 +210,7 @@ static bool monitor_end_command(Monitor *m, const JsonView *value, int error, co
         m->first = (m->first + 1) % MONITOR_COMMANDS_MAX;
         m->n_commands--;
         m->n_in_flight--;
+        m->doubt = sd_event_source_disable_unref(m->doubt);
         if (!c.on_reply)
                 return true;
         m->freed = &freed;
@@ -246,6 +283,7 @@ int monitor_new(sd_event *event, int fd, const MonitorOps *ops, void *userdata, 
         if (!m)
                 return -ENOMEM;
         *m = (Monitor){ .ops = ops, .userdata = userdata, .id = clock_now_ns(CLOCK_MONOTONIC) };
+        m->event = sd_event_ref(event);
         r = channel_new(event, fd, &monitor_channel_ops, m, &m->channel);
         if (r < 0)
                 return r;
@@ -257,6 +295,8 @@ Monitor *monitor_free(Monitor *m) {
         if (!m)
                 return NULL;
         channel_free(m->channel);
+        sd_event_source_disable_unref(m->doubt);
+        sd_event_unref(m->event);
         if (m->freed)
                 *m->freed = true;
         json_view_free(m->greeting);

@@ -6,8 +6,9 @@
  *
  * One connection to QEMU's monitor: greeting, capabilities, commands with answers in their order, and
  * events. QEMU stops reading a client that has more than eight commands under way, so at most two
- * are; the rest wait here. A monitor serves one client at a time and takes the next one's connection
- * without a word: until the greeting comes, somebody else holds it.
+ * are; the rest wait here. Where two were read and neither is answered, one that waits ends the
+ * connection. A monitor serves one client at a time and takes the next one's connection without a
+ * word: until the greeting comes, somebody else holds it.
  *
  * A Monitor belongs to a Vm, which may free it from within any callback.
  * Source: QEMU's docs/interop/qmp-spec.txt.
@@ -16,10 +17,13 @@
 #include <systemd/sd-event.h>
 #include "common/json-view.h"
 #include "common/macro.h"
+#include "common/time-util.h"
 
 /* What may wait for its turn. */
 #define MONITOR_COMMANDS_MAX 16
 #define MONITOR_IN_FLIGHT_MAX 2
+/* So long after a command had to wait it is looked at why; what was read is then answered long ago. */
+#define MONITOR_DOUBT_USEC USEC_PER_SEC
 
 typedef struct Monitor Monitor;
 
@@ -27,7 +31,10 @@ typedef struct MonitorOps {
         /* Capabilities are negotiated; @greeting is {"QMP": …}, borrowed. */
         void (*on_ready)(void *userdata, const JsonView *greeting);
         void (*on_event)(void *userdata, const char *name, const JsonView *event);
-        /* Nothing more comes: 0 if QEMU closed it, else an errno and the reason in words. */
+        /*
+         * Nothing more comes: 0 if QEMU closed it, else an errno and the reason in words; -ETIMEDOUT: its
+         * answers get lost.
+         */
         void (*on_end)(void *userdata, int error, const char *why);
 } MonitorOps;
 

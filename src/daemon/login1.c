@@ -85,6 +85,12 @@ static void on_not_sleeping(void *userdata) {
         l->ops->on_not_sleeping(l->userdata);
 }
 
+static void on_woke(void *userdata) {
+        Login1 *l = userdata;
+
+        l->ops->on_sleep(l->userdata, false);
+}
+
 /* lifetime */
 
 Login1 *login1_free(Login1 *l) {
@@ -164,7 +170,7 @@ int login1_new(sd_bus *bus, const Login1Ops *ops, void *userdata, Login1 **ret) 
                 return -ENOMEM;
         *l = (Login1){ .bus = sd_bus_ref(bus), .ops = ops, .userdata = userdata };
 
-        r = sleep_doubt_new(bus, on_not_sleeping, l, &l->doubt);
+        r = sleep_doubt_new(bus, on_not_sleeping, on_woke, l, &l->doubt);
         if (r < 0)
                 return r;
         r = login1_match(l, "PrepareForSleep", on_prepare_for_sleep, &l->match_sleep);
@@ -264,6 +270,10 @@ int login1_query_delay_max(Login1 *l) {
 
 void login1_doubt(Login1 *l, uint64_t patience_usec) {
         sleep_doubt_begin(l->doubt, patience_usec);
+}
+
+void login1_slept(Login1 *l) {
+        sleep_doubt_slept(l->doubt, LOGIN1_PATIENCE_USEC);
 }
 
 void login1_trust(Login1 *l) {

@@ -19,7 +19,7 @@
 typedef struct Login1 Login1;
 
 typedef struct Login1Ops {
-        /* PrepareForSleep. A true may come twice, a false may never come. */
+        /* PrepareForSleep; false also as login1_slept() has it. Either may come twice, a false never. */
         void (*on_sleep)(void *userdata, bool start);
         /* PrepareForShutdown. */
         void (*on_shutdown)(void *userdata, bool start);
@@ -70,4 +70,12 @@ int login1_query_delay_max(Login1 *l);
  * asked for before it went is not yet at work.
  */
 void login1_doubt(Login1 *l, uint64_t patience_usec);
+
+/*
+ * The host has slept since a sleep was announced, and nobody has said yet that this is over: doubts, with
+ * LOGIN1_PATIENCE_USEC, and calls on_sleep(false) as soon as what is at work is a plain suspend, whose one
+ * sleep that was. Its hooks and logind itself may take seconds more.
+ */
+void login1_slept(Login1 *l);
+
 void login1_trust(Login1 *l); /* ends the doubt */

@@ -100,9 +100,8 @@ static const Login1Ops login1_ops = {
 static void on_clock_jump(void *userdata, int64_t slept_ns, int64_t stepped_ns) {
         Manager *m = userdata;
 
-        /* A wake that nobody announces: suspend-then-hibernate sleeps again, a dead logind never says. */
         if (slept_ns > 0 && m->cycle->state == CYCLE_SLEEPING)
-                login1_doubt(m->login1, LOGIN1_PATIENCE_USEC);
+                login1_slept(m->login1);
         cycle_on_clock_jump(m->cycle, stepped_ns);
 }
 

@@ -12,24 +12,29 @@
 #define PAUSE_USEC (250 * USEC_PER_MSEC)
 #define TIMEOUT_USEC (2 * USEC_PER_SEC)
 
+/* Of these, one for each unit comes first. */
+enum {
+        QUESTION_SUSPEND,
+        QUESTION_PREPARING = 4,
+        QUESTION_AGAIN, /* whether the service of a plain suspend may sleep more than once */
+        N_QUESTIONS,
+};
+
 static const char *const sleep_units[] = {
-        "systemd-suspend.service",
+        [QUESTION_SUSPEND] = "systemd-suspend.service",
         "systemd-hibernate.service",
         "systemd-hybrid-sleep.service",
         "systemd-suspend-then-hibernate.service",
 };
-
-enum {
-        QUESTION_PREPARING = ARRAY_LEN(sleep_units), /* after one for each unit */
-        N_QUESTIONS,
-};
+_Static_assert(ARRAY_LEN(sleep_units) == QUESTION_PREPARING, "a question for each");
 
 struct SleepDoubt {
         sd_bus *bus;
-        SleepDoubtFn on_not_sleeping;
+        SleepDoubtFn on_not_sleeping, on_woke;
         void *userdata;
         bool is_present;
         bool is_active;
+        bool has_slept;
         uint64_t patience_usec;
         uint64_t no_since_usec; /* CLOCK_MONOTONIC; 0: the last answer was not no */
         sd_event_source *timer; /* to the next round */
@@ -37,12 +42,17 @@ struct SleepDoubt {
         /* the round under way */
         sd_bus_slot *questions[N_QUESTIONS];
         unsigned n_open;
-        bool is_yes; /* something sleeps, or somebody who should know did not say */
+        unsigned yes; /* a bit for each question that was not answered with a no */
 };
 
 /* lifetime */
 
-int sleep_doubt_new(sd_bus *bus, SleepDoubtFn on_not_sleeping, void *userdata, SleepDoubt **ret) {
+int sleep_doubt_new(
+                sd_bus *bus,
+                SleepDoubtFn on_not_sleeping,
+                SleepDoubtFn on_woke,
+                void *userdata,
+                SleepDoubt **ret) {
         SleepDoubt *d = malloc(sizeof(*d));
 
         if (!d)
@@ -50,6 +60,7 @@ int sleep_doubt_new(sd_bus *bus, SleepDoubtFn on_not_sleeping, void *userdata, S
         *d = (SleepDoubt){
                 .bus = sd_bus_ref(bus),
                 .on_not_sleeping = on_not_sleeping,
+                .on_woke = on_woke,
                 .userdata = userdata,
         };
         *ret = d;
@@ -92,10 +103,29 @@ static void doubt_arm(SleepDoubt *d, uint64_t usec) {
                 (void) sd_event_source_set_description(d->timer, "sleep-doubt");
 }
 
+static bool doubt_is_yes(const SleepDoubt *d, unsigned question) {
+        return d->yes & (1U << question);
+}
+
+/* A plain suspend sleeps once. What its service does after that, and logind then, is not waited for. */
+static bool doubt_has_woken(const SleepDoubt *d) {
+        if (!d->has_slept || !doubt_is_yes(d, QUESTION_SUSPEND) || doubt_is_yes(d, QUESTION_AGAIN))
+                return false;
+        for (unsigned i = 0; i < ARRAY_LEN(sleep_units); i++)
+                if (i != QUESTION_SUSPEND && doubt_is_yes(d, i))
+                        return false;
+        return true;
+}
+
 static void doubt_on_round(SleepDoubt *d) {
         uint64_t now_usec = clock_now_usec(CLOCK_MONOTONIC), no_usec;
 
-        if (d->is_yes) {
+        if (doubt_has_woken(d)) {
+                sleep_doubt_end(d);
+                d->on_woke(d->userdata);
+                return;
+        }
+        if (d->yes & ~(1U << QUESTION_AGAIN)) {
                 d->no_since_usec = 0;
                 doubt_arm(d, PAUSE_USEC);
                 return;
@@ -115,7 +145,7 @@ static void doubt_on_round(SleepDoubt *d) {
 
 static void doubt_on_answer(SleepDoubt *d, unsigned question, bool yes) {
         d->questions[question] = sd_bus_slot_unref(d->questions[question]);
-        d->is_yes = d->is_yes || yes;
+        d->yes |= (unsigned) yes << question;
         if (--d->n_open == 0)
                 doubt_on_round(d);
 }
@@ -172,25 +202,65 @@ static int on_unit(sd_bus_message *m, void *userdata, sd_bus_error *error) {
         return 0;
 }
 
-static int doubt_ask_unit(SleepDoubt *d, unsigned i) {
-        _cleanup_free_ char *path = NULL;
+/* Whether ExecStart is one command, and its last word "suspend": an admin may have given the service others. */
+static bool is_plain_suspend(sd_bus_message *m) {
+        const char *word, *last = NULL;
+        unsigned n = 0;
         int r;
 
-        r = sd_bus_path_encode("/org/freedesktop/systemd1/unit", sleep_units[i], &path);
+        if (sd_bus_message_enter_container(m, 'v', "a(sasbttttuii)") <= 0 ||
+            sd_bus_message_enter_container(m, 'a', "(sasbttttuii)") <= 0)
+                return false;
+        while ((r = sd_bus_message_enter_container(m, 'r', "sasbttttuii")) > 0) {
+                n++;
+                if (sd_bus_message_skip(m, "s") < 0 || sd_bus_message_enter_container(m, 'a', "s") < 0)
+                        return false;
+                while ((r = sd_bus_message_read(m, "s", &word)) > 0)
+                        last = word;
+                if (r < 0 || sd_bus_message_exit_container(m) < 0 ||
+                    sd_bus_message_skip(m, "bttttuii") < 0 || sd_bus_message_exit_container(m) < 0)
+                        return false;
+        }
+        return r == 0 && n == 1 && str_equal(last, "suspend");
+}
+
+static int on_command(sd_bus_message *m, void *userdata, sd_bus_error *error) {
+        (void) error;
+        doubt_on_answer(
+                        userdata,
+                        QUESTION_AGAIN,
+                        sd_bus_message_is_method_error(m, NULL) || !is_plain_suspend(m));
+        return 0;
+}
+
+/* @property is of the interface of units of that @kind: "Unit", "Service". */
+static int doubt_ask_unit(
+                SleepDoubt *d,
+                unsigned question,
+                const char *unit,
+                const char *kind,
+                const char *property,
+                sd_bus_message_handler_t on_reply) {
+        _cleanup_free_ char *path = NULL, *interface = NULL;
+        int r;
+
+        r = sd_bus_path_encode("/org/freedesktop/systemd1/unit", unit, &path);
         if (r < 0)
                 return r;
+        if (asprintf(&interface, "org.freedesktop.systemd1.%s", kind) < 0)
+                return -ENOMEM;
         return property_query(
                         d->bus,
                         &(PropertyQuery){
                                         .destination = "org.freedesktop.systemd1",
                                         .path = path,
-                                        .interface = "org.freedesktop.systemd1.Unit",
-                                        .name = "ActiveState",
+                                        .interface = interface,
+                                        .name = property,
                                         .timeout_usec = TIMEOUT_USEC,
                         },
-                        on_unit,
+                        on_reply,
                         d,
-                        &d->questions[i]);
+                        &d->questions[question]);
 }
 
 static int doubt_ask_preparing(SleepDoubt *d) {
@@ -208,24 +278,42 @@ static int doubt_ask_preparing(SleepDoubt *d) {
                         &d->questions[QUESTION_PREPARING]);
 }
 
-static void doubt_ask(SleepDoubt *d) {
+/* Asks them all. Returns: 0; a negative errno, and perhaps some are asked. */
+static int doubt_ask_all(SleepDoubt *d) {
         int r = 0;
 
-        d->is_yes = false;
-        d->n_open = 0;
         for (unsigned i = 0; i < ARRAY_LEN(sleep_units) && r >= 0; i++) {
-                r = doubt_ask_unit(d, i);
+                r = doubt_ask_unit(d, i, sleep_units[i], "Unit", "ActiveState", on_unit);
                 d->n_open += r >= 0;
         }
         if (d->is_present && r >= 0) {
                 r = doubt_ask_preparing(d);
                 d->n_open += r >= 0;
         }
+        if (d->has_slept && r >= 0) {
+                r = doubt_ask_unit(
+                                d,
+                                QUESTION_AGAIN,
+                                sleep_units[QUESTION_SUSPEND],
+                                "Service",
+                                "ExecStart",
+                                on_command);
+                d->n_open += r >= 0;
+        }
+        return r;
+}
+
+static void doubt_ask(SleepDoubt *d) {
+        int r;
+
+        d->yes = 0;
+        d->n_open = 0;
+        r = doubt_ask_all(d);
         if (r >= 0)
                 return;
 
         (void) log_error_errno(r, "Cannot ask whether the host sleeps");
-        d->is_yes = true;
+        d->yes = ~0U;
         if (d->n_open == 0)
                 doubt_on_round(d);
 }
@@ -249,10 +337,24 @@ void sleep_doubt_begin(SleepDoubt *d, uint64_t patience_usec) {
         doubt_ask(d);
 }
 
-void sleep_doubt_end(SleepDoubt *d) {
-        d->is_active = false;
-        d->n_open = 0;
+static void doubt_stop_round(SleepDoubt *d) {
         d->timer = sd_event_source_disable_unref(d->timer);
         for (unsigned i = 0; i < N_QUESTIONS; i++)
                 d->questions[i] = sd_bus_slot_unref(d->questions[i]);
+}
+
+void sleep_doubt_slept(SleepDoubt *d, uint64_t patience_usec) {
+        bool was_active = d->is_active;
+
+        d->has_slept = true;
+        sleep_doubt_begin(d, patience_usec);
+        if (!was_active)
+                return;
+        doubt_stop_round(d);
+        doubt_ask(d);
+}
+
+void sleep_doubt_end(SleepDoubt *d) {
+        d->is_active = d->has_slept = false;
+        doubt_stop_round(d);
 }

@@ -5,8 +5,9 @@
  * Sleep Doubt
  *
  * Whether a sleep is still under way though nobody says that it is over: no, once logind prepares
- * nothing and none of systemd's sleep services is at work, for as long as wanted. There is a timer, and
- * there are questions on the bus, only while in doubt.
+ * nothing and none of systemd's sleep services is at work, for as long as wanted. Once the host has slept,
+ * a plain suspend is over as well while its service still runs hooks. There is a timer, and there are
+ * questions on the bus, only while in doubt.
  */
 
 #include <systemd/sd-bus.h>
@@ -17,7 +18,12 @@ typedef void (*SleepDoubtFn)(void *userdata);
 
 /* lifetime */
 
-int sleep_doubt_new(sd_bus *bus, SleepDoubtFn on_not_sleeping, void *userdata, SleepDoubt **ret);
+int sleep_doubt_new(
+                sd_bus *bus,
+                SleepDoubtFn on_not_sleeping,
+                SleepDoubtFn on_woke,
+                void *userdata,
+                SleepDoubt **ret);
 SleepDoubt *sleep_doubt_free(SleepDoubt *d);
 
 DEFINE_CLEANUP(SleepDoubt *, sleep_doubt_free);
@@ -33,4 +39,11 @@ void sleep_doubt_set_present(SleepDoubt *d, bool present);
  * once. While in doubt already, less patience shortens it.
  */
 void sleep_doubt_begin(SleepDoubt *d, uint64_t patience_usec);
+
+/*
+ * The same, and the host is known to have slept since it was announced: where what is at work is
+ * systemd-suspend.service alone, and sleeps but once, on_woke() is called in place of that.
+ */
+void sleep_doubt_slept(SleepDoubt *d, uint64_t patience_usec);
+
 void sleep_doubt_end(SleepDoubt *d);

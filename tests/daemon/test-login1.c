@@ -237,6 +237,64 @@ START_TEST(test_doubt_ends_with_trust_or_a_signal) {
 }
 END_TEST
 
+/* Its hooks may take long, and logind waits for them. */
+START_TEST(test_plain_suspend_is_over_once_the_host_has_slept) {
+        fake_call("SetPreparing", "b", true);
+        fake_call("SetUnit", "ss", "systemd-suspend.service", "activating");
+        if (_i == 1) { /* in doubt already */
+                login1_doubt(login1, 3600 * USEC_PER_SEC);
+                (void) fake_run_for(100 * USEC_PER_MSEC);
+        }
+        login1_slept(login1);
+        fake_run_until(&seen.n_wake, 1);
+        ck_assert_uint_eq(fake_run_for(600 * USEC_PER_MSEC), 0); /* nothing is asked any more */
+        ck_assert_uint_eq(seen.n_wake, 1);
+        ck_assert_uint_eq(seen.n_not_sleeping, 0);
+}
+END_TEST
+
+/* What may sleep once more is waited for. */
+START_TEST(test_what_sleeps_twice_is_not_over_for_having_slept) {
+        static const char *const names[] = {
+                "systemd-hibernate.service",
+                "systemd-hybrid-sleep.service",
+                "systemd-suspend-then-hibernate.service",
+                "systemd-suspend.service", /* changed by its admin */
+        };
+
+        fake_call("SetPreparing", "b", true);
+        fake_call("SetCommand", "ss", "systemd-suspend.service", "suspend-then-hibernate");
+        fake_call("SetUnit", "ss", names[_i], "activating");
+        login1_slept(login1);
+        (void) fake_run_for(700 * USEC_PER_MSEC);
+        ck_assert_uint_eq(seen.n_wake + seen.n_not_sleeping, 0);
+
+        fake_call("SetCommand", "ss", "systemd-suspend.service", "suspend");
+        if (_i < 3)
+                fake_call("SetUnit", "ss", "systemd-suspend.service", "activating"); /* both at once */
+        (void) fake_run_for(700 * USEC_PER_MSEC);
+        ck_assert_uint_eq(seen.n_wake, _i == 3);
+        fake_call("Emit", "b", false);
+        fake_run_until(&seen.n_wake, 1 + (_i == 3));
+}
+END_TEST
+
+/* Of a sleep that the host has not slept yet nothing is over, whatever is at work. */
+START_TEST(test_suspend_that_has_not_slept_is_waited_for) {
+        fake_call("SetPreparing", "b", true);
+        fake_call("SetUnit", "ss", "systemd-suspend.service", "activating");
+        login1_doubt(login1, 0);
+        (void) fake_run_for(700 * USEC_PER_MSEC);
+        ck_assert_uint_eq(seen.n_wake + seen.n_not_sleeping, 0);
+
+        login1_slept(login1); /* of the one before: it is forgotten with that */
+        login1_trust(login1);
+        login1_doubt(login1, 0);
+        (void) fake_run_for(700 * USEC_PER_MSEC);
+        ck_assert_uint_eq(seen.n_wake + seen.n_not_sleeping, 0);
+}
+END_TEST
+
 START_TEST(test_idle_costs_nothing) {
         ck_assert_int_eq(login1_start(login1), 0);
         (void) fake_run_for(200 * USEC_PER_MSEC);
@@ -306,6 +364,9 @@ int main(void) {
         tcase_add_test(c, test_doubt_has_the_patience_asked_for);
         tcase_add_test(c, test_doubt_wants_an_unbroken_no);
         tcase_add_test(c, test_doubt_ends_with_trust_or_a_signal);
+        tcase_add_loop_test(c, test_plain_suspend_is_over_once_the_host_has_slept, 0, 2);
+        tcase_add_loop_test(c, test_what_sleeps_twice_is_not_over_for_having_slept, 0, 4);
+        tcase_add_test(c, test_suspend_that_has_not_slept_is_waited_for);
         tcase_add_test(c, test_idle_costs_nothing);
         tcase_set_timeout(alone, 30);
         tcase_add_test(alone, test_no_answer_is_not_a_no);

@@ -4,24 +4,32 @@
 #include "common/macro.h"
 
 #define SYSTEMD_PATH "/org/freedesktop/systemd1"
+#define SLEEP_PROGRAM "/usr/lib/systemd/systemd-sleep"
 
 typedef struct Unit {
         const char *name;
         const char *path;
         char state[24];
+        char word[32]; /* the last one of its command */
 } Unit;
 
 static Unit units[] = {
-        { "systemd-suspend.service", SYSTEMD_PATH "/unit/systemd_2dsuspend_2eservice", "inactive" },
+        { "systemd-suspend.service",
+          SYSTEMD_PATH "/unit/systemd_2dsuspend_2eservice",
+          "inactive",
+          "suspend" },
         { "systemd-hibernate.service",
           SYSTEMD_PATH "/unit/systemd_2dhibernate_2eservice",
-          "inactive" },
+          "inactive",
+          "hibernate" },
         { "systemd-hybrid-sleep.service",
           SYSTEMD_PATH "/unit/systemd_2dhybrid_2dsleep_2eservice",
-          "inactive" },
+          "inactive",
+          "hybrid-sleep" },
         { "systemd-suspend-then-hibernate.service",
           SYSTEMD_PATH "/unit/systemd_2dsuspend_2dthen_2dhibernate_2eservice",
-          "inactive" },
+          "inactive",
+          "suspend-then-hibernate" },
 };
 
 static Unit *unit_find(const char *name) {
@@ -79,6 +87,40 @@ static int property_string(
         return sd_bus_message_append(reply, "s", u->state);
 }
 
+/* Systemd's own: one command, whose last word is what the unit is named by. */
+static int property_command(
+                sd_bus *bus,
+                const char *path,
+                const char *interface,
+                const char *property,
+                sd_bus_message *reply,
+                void *userdata,
+                sd_bus_error *error) {
+        const Unit *u = userdata;
+
+        (void) bus;
+        (void) path;
+        (void) interface;
+        (void) property;
+        (void) error;
+        return sd_bus_message_append(
+                        reply,
+                        "a(sasbttttuii)",
+                        1,
+                        SLEEP_PROGRAM,
+                        2,
+                        SLEEP_PROGRAM,
+                        u->word,
+                        false,
+                        UINT64_C(0),
+                        UINT64_C(0),
+                        UINT64_C(0),
+                        UINT64_C(0),
+                        0U,
+                        0,
+                        0);
+}
+
 static const sd_bus_vtable manager_vtable[] = {
         SD_BUS_VTABLE_START(0),
         SD_BUS_METHOD("GetUnit", "s", "o", method_get_unit, SD_BUS_VTABLE_UNPRIVILEGED),
@@ -96,6 +138,12 @@ static const sd_bus_vtable unit_vtable[] = {
                         property_string,
                         0,
                         SD_BUS_VTABLE_PROPERTY_EMITS_CHANGE),
+        SD_BUS_VTABLE_END,
+};
+
+static const sd_bus_vtable service_vtable[] = {
+        SD_BUS_VTABLE_START(0),
+        SD_BUS_PROPERTY("ExecStart", "a(sasbttttuii)", property_command, 0, 0),
         SD_BUS_VTABLE_END,
 };
 
@@ -122,7 +170,28 @@ int units_register(sd_bus *bus) {
                                 &units[i]);
                 if (r < 0)
                         return r;
+                r = sd_bus_add_object_vtable(
+                                bus,
+                                NULL,
+                                units[i].path,
+                                "org.freedesktop.systemd1.Service",
+                                service_vtable,
+                                &units[i]);
+                if (r < 0)
+                        return r;
         }
+        return 0;
+}
+
+int unit_set_command(const char *name, const char *word) {
+        Unit *u = unit_find(name);
+
+        if (!u)
+                return -ENOENT;
+        if (strlen(word) >= sizeof(u->word))
+                return -EINVAL;
+
+        (void) snprintf(u->word, sizeof(u->word), "%s", word);
         return 0;
 }
 

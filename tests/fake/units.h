@@ -5,8 +5,8 @@
  * Fake Units
  *
  * As much of org.freedesktop.systemd1 as one needs to ask whether a sleep job is running: GetUnit,
- * LoadUnit, and the ActiveState of the four sleep services. A unit that is inactive is not loaded,
- * so GetUnit does not know it, as with the real manager.
+ * LoadUnit, and of the four sleep services ActiveState and ExecStart. A unit that is inactive is not
+ * loaded, so GetUnit does not know it, as with the real manager.
  */
 
 #include <systemd/sd-bus.h>
@@ -16,3 +16,6 @@ int units_register(sd_bus *bus);
 
 /* Sets the ActiveState of the unit @name and tells who listens. Returns: 0; -ENOENT; -EINVAL. */
 int unit_set_state(sd_bus *bus, const char *name, const char *state);
+
+/* Sets the last word of its command. Returns: 0; -ENOENT; -EINVAL. */
+int unit_set_command(const char *name, const char *word);

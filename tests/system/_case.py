@@ -15,8 +15,9 @@ SECOND = 1000 * MS
 RECORD_SECONDS = 60
 OVERRUN = "inhibitor timeout is reached"
 
-# One sleep: as the outer machine told it, what happened inside during it, suspendd's record (None without).
-Cycle = collections.namedtuple("Cycle", "sleep events record")
+# One sleep: as the outer machine told it, what happened inside during it, suspendd's record (None without), and where in
+# all events it began.
+Cycle = collections.namedtuple("Cycle", "sleep events record mark")
 
 
 def of(record, name):
@@ -54,7 +55,6 @@ class Inside:
     def start_suspendd(self, config=""):
         """Installs and starts it, and waits until it knows all machines. @config is for its plugin for QEMU."""
         self.outer.install_suspendd(config)
-        self.outer.run("systemctl start suspendd")
         self.wait_known()
 
     def wait_known(self):
@@ -64,6 +64,11 @@ class Inside:
             return all(listed.get(x.name, {}).get("at_sleep") == "pause" for x in self.machines if x is not self.mine) and \
                 "mine" in listed and "get-time" not in str(listed["web"].get("lacks"))
         wait_for(is_known, 60, "suspendd knows all machines", interval=1)
+
+    def wait_lock(self):
+        """Waits until it holds its lock at logind."""
+        command = "busctl get-property org.suspendd1 /org/suspendd1 org.suspendd1.Manager LockHeld"
+        wait_for(lambda: self.outer.run(command, check=False).strip() == "b true", 30, "the lock is held", interval=0.5)
 
     def records(self):
         """All records of the history, oldest first."""
@@ -83,12 +88,19 @@ class Inside:
 
     def cycle(self, seconds, command="systemctl suspend", recorded=True, run=RUNNING):
         """A whole sleep; until those machines that stood run again, and there is a record of it."""
+        return self._cycle(lambda: self.outer.sleep(seconds, command), "PM: suspend exit", recorded, run)
+
+    def double_cycle(self, seconds):
+        """The same of suspend-then-hibernate, whose first sleep ends by itself."""
+        return self._cycle(lambda: self.outer.sleep_twice(seconds), "PM: hibernation: hibernation exit")
+
+    def _cycle(self, sleep, awake, recorded=True, run=RUNNING):
         before = self.events().mark()
         n_records = len(self.records()) if recorded else 0
-        sleep = self.outer.sleep(seconds, command)
+        slept = sleep()
         record = self.wait_record(n_records) if recorded else None
         self.wait_running(run)
-        return Cycle(sleep, self.since(before), record)
+        return Cycle(slept, self.since(before, awake), record, before)
 
     def refused(self, command="systemctl suspend"):
         """A sleep that the kernel refuses: the same without a sleep."""
@@ -97,14 +109,14 @@ class Inside:
         self.outer.refused_sleep(command)
         record = self.wait_record(n_records)
         self.wait_running()
-        return Cycle(None, self.since(before), record)
+        return Cycle(None, self.since(before), record, before)
 
-    def since(self, before):
+    def since(self, before, awake="PM: suspend exit"):
         """The events since a mark, with the end of the kernel's sleep among them."""
-        def awake():
+        def is_awake():
             events = self.events()
-            return events if events.find("kernel", "PM: suspend exit", before) else None
-        events = wait_for(awake, 30, "the kernel is awake", interval=0.5)
+            return events if events.find("kernel", awake, before) else None
+        events = wait_for(is_awake, 30, "the kernel is awake", interval=0.5)
         events.all = events.all[before:]
         return events
 

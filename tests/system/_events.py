@@ -36,7 +36,7 @@ class Events:
             if row["source"] == "kernel":
                 resumed |= "Low-level resume" in row["what"]
                 yield Event("kernel", row["what"], row["stamp"] + self.offsets[min(n_sleeps + resumed, len(self.offsets) - 1)])
-                if "suspend exit" in row["what"]:
+                if row["what"].endswith(" exit"):
                     n_sleeps, resumed = n_sleeps + 1, 0
             elif row["stamp"] and row["source"] != "mark":
                 _, boottime, realtime = row["clocks"]

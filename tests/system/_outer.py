@@ -18,10 +18,12 @@ from lab import Agent, LabError, LabUnavailable, Qmp, Scratch, wait_for
 from lab.images import run_build
 from lab.libvirt import idle_rom
 from lab.sleephost import DIES_WITH_PARENT
-from lab.suspendd import BUILD, install
+from lab.suspendd import BUILD
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 VERSION = os.environ.get("SUSPENDD_TEST_DEBIAN", "12")
+DEB = os.environ.get("SUSPENDD_DEB", os.path.join(BUILD, "deb"))
+PACKAGES = ("suspendd", "suspendd-libvirt")
 MEMORY_MB = 1536
 BOOT_SECONDS = 240
 COMMAND_SECONDS = 60
@@ -50,11 +52,11 @@ def image(version):
 
 
 def packages():
-    """The Debian packages of suspendd in the folder $SUSPENDD_PACKAGES. Without that it is installed from the build."""
-    folder = os.environ.get("SUSPENDD_PACKAGES")
-    if not folder:
-        return []
-    return [x for name in ("suspendd", "suspendd-libvirt") for x in glob.glob("%s/%s_*.deb" % (folder, name))]
+    """The Debian packages that are installed inside."""
+    found = [x for name in PACKAGES for x in glob.glob(os.path.join(DEB, name + "_*.deb"))]
+    if len(found) != len(PACKAGES):
+        raise LabUnavailable("not one package each of %s in %s: ./dev deb" % (", ".join(PACKAGES), DEB))
+    return found
 
 
 class Outer:
@@ -94,6 +96,7 @@ class Outer:
             raise LabUnavailable("no qemu-system-x86_64")
         folder = image(self.version)
         self._make_media()
+        self._make_swap()
         log = open(self.scratch.file("qemu.log"), "ab")
         self.process = subprocess.Popen(DIES_WITH_PARENT + self._arguments(folder), stdin=subprocess.DEVNULL,
                                         stdout=log, stderr=log)
@@ -110,6 +113,7 @@ class Outer:
                 "-qmp", "unix:%s,server=on,wait=off" % self.scratch.file("qmp"),
                 "-drive", "file=%s,format=raw,if=virtio,snapshot=on" % os.path.join(folder, "root.ext4"),
                 "-drive", "file=%s,format=raw,if=virtio,snapshot=on" % self.scratch.file("media"),
+                "-drive", "file=%s,format=raw,if=virtio" % self.scratch.file("swap"),
                 "-device", "virtio-serial-pci",
                 "-chardev", "socket,id=line,path=%s,server=on,wait=off" % self.scratch.file("line"),
                 "-device", "virtserialport,chardev=line,name=org.qemu.guest_agent.0",
@@ -128,13 +132,18 @@ class Outer:
             f.write(idle_rom())
         for package in packages():
             shutil.copy(package, folder)
-        if not packages():
-            install(os.path.join(folder, "stage"))
         size = sum(os.lstat(os.path.join(x, z)).st_size + 8192 for x, y, zs in os.walk(folder) for z in zs)
         subprocess.run(["/sbin/mke2fs", "-q", "-t", "ext4", "-d", folder, "-O", "^has_journal", "-m", "0",
                         self.scratch.file("media"), "%dM" % (size // (1 << 20) * 5 // 4 + 16)],
                        check=True, stdout=subprocess.DEVNULL, timeout=120)
         shutil.rmtree(folder)
+
+    def _make_swap(self):
+        """The disk that a hibernation's image is written to; it takes what of that is used."""
+        path = self.scratch.file("swap")
+        with open(path, "wb") as f:
+            f.truncate(MEMORY_MB << 20)
+        subprocess.run(["/sbin/mkswap", path], check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, timeout=60)
 
     def _connect(self):
         self._check_running()
@@ -168,8 +177,9 @@ class Outer:
             self.process.kill()
             self.process.wait(20)
         self.line = self.qmp = self.process = None
-        if os.path.exists(self.scratch.file("media")):
-            os.unlink(self.scratch.file("media"))
+        for disk in ("media", "swap"):
+            if os.path.exists(self.scratch.file(disk)):
+                os.unlink(self.scratch.file(disk))
         self.scratch.remove()
 
     def _save(self):
@@ -277,22 +287,32 @@ class Outer:
         self._wait_awake(begun)
         return Sleep(delay, awake - begun.asked - delay)
 
+    def sleep_twice(self, seconds, command="systemctl suspend-then-hibernate"):
+        """A sleep that the machine's own alarm ends, and after it one of so many seconds, which the command begins too;
+        see hibernate.py. Returns when it is awake for good; of Sleep the length is that of both."""
+        begun = self.begin_sleep(command)
+        delay = self.wait_asleep(begun)
+        first = self.qmp.wait_event("WAKEUP", ASLEEP_SECONDS, begun.mark).realtime - begun.asked - delay
+        mark = self.qmp.mark()
+        second = self.qmp.wait_event("SUSPEND", ASLEEP_SECONDS, mark).realtime
+        time.sleep(max(0, second + seconds - time.time()))
+        self.qmp.command("system_wakeup")
+        length = first + self.qmp.wait_event("WAKEUP", 20, mark).realtime - second
+        self._wait_awake(begun, 2)
+        return Sleep(delay, length)
+
     def _n_awake(self):
         """How often inside/watch.py has told that the kernel is awake."""
         with open(self.scratch.file("console"), errors="replace") as f:
             return f.read().count("lab-awake")
 
-    def _wait_awake(self, begun):
-        wait_for(lambda: self._n_awake() > begun.n_awake, AWAKE_SECONDS, "the outer machine is awake", interval=0.05)
+    def _wait_awake(self, begun, times=1):
+        wait_for(lambda: self._n_awake() >= begun.n_awake + times, AWAKE_SECONDS, "the outer machine is awake", interval=0.05)
         self.line.sync(AWAKE_SECONDS)
 
     # suspendd
 
     def install_suspendd(self, config=""):
-        """Installs it on the running system, as its packages do or from the build, with that for its plugin for QEMU."""
-        if packages():
-            self.run("dpkg -i %s/*.deb" % MEDIA, timeout=240)
-        else:
-            self.run("cp -a %s/stage/. / && systemctl daemon-reload && busctl --quiet call org.freedesktop.DBus / "
-                     "org.freedesktop.DBus ReloadConfig" % MEDIA, timeout=120)
+        """Installs its packages on the running system, which start it, with that for its plugin for QEMU."""
         self.write("/etc/suspendd/suspendd.conf.d/lab.conf", "[Plugin qmp]\nDirectory=%s\n%s" % (VMS, config))
+        self.run("dpkg -i %s/*.deb" % MEDIA, timeout=240)

@@ -1,10 +1,12 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""Five real sleeps in a row, on a host with QEMUs of its own and a domain of libvirt's."""
+"""Five real sleeps in a row, on a host with QEMUs of its own and a domain of libvirt's, where suspendd was installed."""
 
+import re
 import unittest
 
 from _case import MS, SECOND, SystemCase, of
 
+EXPOSURE_MAX = 1.2
 N_SLEEPS = 5
 SLEEP_SECONDS = 3
 SLOW = 5 * SECOND  # what may take so long in an emulated machine, when others keep this one busy
@@ -82,6 +84,17 @@ class FiveSleeps(SystemCase):
             told.append("%.0f (%.0f)" % ((first - awake) / MS, (false - awake) / MS))
             self.assertLess(first - awake, SLOW)
         self.figure = "ms from the wake to the first machine (to logind's signal): %s" % ", ".join(told)
+
+    # what was installed
+
+    def test_systemd_has_nothing_to_say_against_the_units(self):
+        self.assertEqual(self.host.run("systemd-analyze verify suspendd.service suspendd-rescue.service 2>&1"), "")
+
+    def test_service_is_exposed_as_little_as_it_was_made(self):
+        told = self.host.run("systemd-analyze security --no-pager suspendd.service")
+        exposure = float(re.search(r"exposure level for suspendd.service: ([0-9.]+)", told)[1])
+        self.figure = str(exposure)
+        self.assertLessEqual(exposure, EXPOSURE_MAX)
 
 
 if __name__ == "__main__":

@@ -3,9 +3,11 @@
 
 import unittest
 
+from lab import wait_for
 from _case import MS, SECOND, SystemCase, of
 from _outer import MEDIA
 
+HOOK_SECONDS = 4
 HOOK = "/usr/lib/systemd/system-sleep/lab"
 
 
@@ -22,9 +24,9 @@ class OddSleeps(SystemCase):
         self.assert_no_overrun()
         super().tearDown()
 
-    def hook(self, command):
-        """Has systemd-sleep run a command right before the kernel sleeps."""
-        self.host.write(HOOK, "#!/bin/sh\n[ \"$1\" = post ] || %s\n" % command, "755")
+    def hook(self, command, after=False):
+        """Has systemd-sleep run a command right before the kernel sleeps, or after it."""
+        self.host.write(HOOK, "#!/bin/sh\n[ \"$1\" = %s ] || %s\n" % ("pre" if after else "post", command), "755")
 
     def slept(self, cycle):
         """How long the kernel says that it has slept, in nanoseconds: what its clocks are apart by since then."""
@@ -51,8 +53,22 @@ class OddSleeps(SystemCase):
         self.assert_told(cycle, kind="sleep", ended="woke", host_slept=True)
         self.assert_all_run()
 
+    def test_hooks_are_not_waited_for(self):
+        """logind says that the sleep is over when all hooks are; the machines run when it is."""
+        self.hook("sleep %d" % HOOK_SECONDS, after=True)
+        cycle = self.inside.cycle(4)
+        self.assert_stood(cycle)
+        self.assert_told(cycle, kind="sleep", ended="woke", host_slept=True)
+        awake = cycle.events.find("kernel", "PM: suspend exit").at
+        last = max(cycle.events.find(x, "RESUME").at for x in self.inside.RUNNING) - awake
+        told = wait_for(lambda: self.inside.events().find("logind", "PrepareForSleep(false)", cycle.mark), 30,
+                        "logind says that the sleep is over", interval=0.5).at - awake
+        self.figure = "all run %.2f s after the wake, %.2f s before logind tells of it" % (last / SECOND, (told - last) / SECOND)
+        self.assertGreater(told - last, HOOK_SECONDS / 2 * SECOND)
+        self.inside.wait_lock()
+
     def test_sleep_that_the_kernel_refuses(self):
-        self.host.run("install -m 755 %s/inside/refuse-sleep.sh %s" % (MEDIA, HOOK))
+        self.host.run("install -D -m 755 %s/inside/refuse-sleep.sh %s" % (MEDIA, HOOK))
         cycle = self.inside.refused()
         self.assertIsNone(cycle.events.find("kernel", "ACPI: PM: Low-level resume complete"))
         for name in self.inside.RUNNING:

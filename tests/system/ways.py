@@ -27,7 +27,7 @@ class ThreeWays(SystemCase):
         """Goes all ways."""
         cls.inside = Inside(cls.host)
         cls.without = cls.go(recorded=False)
-        cls.host.run("install -m 755 %s/inside/sleep-hook.sh %s" % (MEDIA, HOOK))
+        cls.host.run("install -D -m 755 %s/inside/sleep-hook.sh %s" % (MEDIA, HOOK))
         cls.script = cls.go(recorded=False)
         cls.host.run("rm " + HOOK)
         cls.inside.ask_agent("agent-set")

@@ -15,7 +15,7 @@ import subprocess
 import sys
 import time
 
-KERNEL = re.compile(r"PM: suspend (entry|exit)|Freezing|Restarting tasks|Low-level resume|lab-")
+KERNEL = re.compile(r"PM: suspend (entry|exit)|hibernation (entry|exit)|Freezing|Restarting tasks|Low-level resume|lab-")
 SIGNALS = "type='signal',sender='org.freedesktop.login1',member='PrepareForSleep'"
 CONSOLE = "/dev/ttyS0"
 LOOK_AGAIN = 0.5
@@ -71,7 +71,7 @@ class Watch:
             text = text.split("\n")[0]
             if KERNEL.search(text):
                 self.write("kernel", text, int(head.split(",")[2]) * 1000)
-            if "suspend exit" in text:
+            if text.startswith("PM:") and text.endswith(" exit"):
                 self.mark(fd)
                 self.tell_outside()
 

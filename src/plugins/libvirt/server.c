@@ -7,7 +7,7 @@
 #include "plugins/libvirt/presence.h"
 #include "plugins/libvirt/server-calls.h"
 #include "plugins/libvirt/subscription.h"
-#include "plugins/libvirt/workers.h"
+#include "plugins/libvirt/libvirtd-workers.h"
 
 #define RETRY_MIN_USEC (50 * USEC_PER_MSEC)
 #define RETRY_MAX_USEC (5 * USEC_PER_SEC)

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-#include "plugins/libvirt/workers.h"
+#include "plugins/libvirt/libvirtd-workers.h"
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>

@@ -2,14 +2,14 @@
 #pragma once
 
 /*
- * Workers
+ * Libvirtd's Workers
  *
  * How many calls a libvirt daemon carries out at a time, and having it carry out more, by its admin
  * interface. An agent that hangs keeps one of its workers busy, and so does a guest that is suspending
  * itself: where all are busy, everybody waits.
  *
  * The limit is the daemon's own until it ends; nothing is written to its configuration. A helper does it
- * (workers-helper.c), which may take five seconds.
+ * (libvirtd-workers-helper.c), which may take five seconds.
  */
 
 #include "plugins/libvirt/pool.h"

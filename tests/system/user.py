@@ -9,7 +9,11 @@ from _machines import Machine
 from _outer import VERSION, VMS
 
 HOOK = "/usr/lib/systemd/system-sleep/lab"
-FROZEN = '#!/bin/sh\necho "lab-hook $1 $(grep frozen /sys/fs/cgroup/user.slice/cgroup.events)" >/dev/kmsg\n'
+# Slow after the sleep: all that while the machine is run in vain, for it is thawed after the hooks.
+FROZEN = """#!/bin/sh
+[ "$1" = pre ] || sleep 6
+echo "lab-hook $1 $(grep frozen /sys/fs/cgroup/user.slice/cgroup.events)" >/dev/kmsg
+"""
 USER = "alice"
 
 

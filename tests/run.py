@@ -16,6 +16,7 @@ from runner import faults, python, unit  # noqa: E402
 from runner.results import FAILED, Report, summarize  # noqa: E402
 
 JOBS = min(os.cpu_count() or 1, 4)
+SYSTEM_TIMEOUT = 1200  # seconds for a file of an emulated machine
 WAITING_JOBS = 3  # files of tests that mostly wait
 NEWER = ("cycle", "logind", "soft_reboot")  # what a newer systemd may do otherwise
 # How the names of those begin whose figures load would blur: much load, or any.
@@ -109,11 +110,11 @@ class Suites:
     def _system(self, report, version):
         # One at a time: each has an emulated machine to itself.
         files = python.files_in(os.path.join(TESTS, "system"))
-        self._python(report, unit.PLAIN, files, 1, {"SUSPENDD_TEST_DEBIAN": version})
+        self._python(report, unit.PLAIN, files, 1, {"SUSPENDD_TEST_DEBIAN": version}, SYSTEM_TIMEOUT)
 
-    def _python(self, report, manner, files, jobs=1, more_env=None):
+    def _python(self, report, manner, files, jobs=1, more_env=None, timeout=python.FILE_TIMEOUT):
         env = dict(unit.environment(manner), PYTHONPATH=TESTS, PYTHONDONTWRITEBYTECODE="1", **(more_env or {}))
-        python.run(report, [x for x in files if os.path.exists(x)], self.args.quick, self.args.only, env, jobs)
+        python.run(report, [x for x in files if os.path.exists(x)], self.args.quick, self.args.only, env, jobs, timeout)
 
 
 # (title, method, builds that it needs, whether --quick runs it); what begins with "system" is run by --system alone

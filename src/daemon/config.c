@@ -221,6 +221,22 @@ static int parse_percent(const char *s, unsigned *ret) {
         return 0;
 }
 
+/* As systemd has them. */
+static int parse_boolean(const char *s, bool *ret) {
+        static const char *const words[][6] = {
+                { "no", "n", "false", "f", "off", "0" },
+                { "yes", "y", "true", "t", "on", "1" },
+        };
+
+        for (size_t value = 0; value < ARRAY_LEN(words); value++)
+                for (size_t i = 0; i < ARRAY_LEN(words[value]); i++)
+                        if (strcasecmp(s, words[value][i]) == 0) {
+                                *ret = value;
+                                return 0;
+                        }
+        return -EINVAL;
+}
+
 static int parse_size(const char *s, uint64_t *ret) {
         static const char units[] = "KMG";
         const char *end, *unit;
@@ -299,6 +315,8 @@ static int set_manager(Config *c, const char *key, const char *value, unsigned l
                 return parse_percent(*value ? value : "60%", &c->suspend_share);
         if (str_equal(key, "TimeLimitSec"))
                 return parse_span(*value ? value : "20s", 1, &c->time_limit_usec);
+        if (str_equal(key, "WaitForHooks"))
+                return parse_boolean(*value ? value : "no", &c->wait_for_hooks);
         if (str_equal(key, "HistoryMax"))
                 return set_history_max(c, *value ? value : "100");
         if (str_equal(key, "HistorySizeMax"))

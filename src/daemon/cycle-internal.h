@@ -26,6 +26,7 @@ struct CyclePrivate {
         bool is_rehearsal_due;  /* the next SLEEP is a rehearsal's */
         bool is_enumerating; /* machines are still being found, or found again: no phase ends by all having done */
         bool is_amended; /* the last cycle's record says less than is known by now */
+        bool is_early;   /* cycle_wake_early(), and logind has not said so yet */
         CycleEvent ended_by;
 
         /* CLOCK_MONOTONIC, 0: none */

@@ -196,7 +196,7 @@ static void cycle_new_report(Cycle *c, CycleKind kind) {
                 random[0] = (uint64_t) clock_now_ns(CLOCK_REALTIME);
                 random[1] = p->next_number;
         }
-        p->is_amended = false;
+        p->is_amended = p->is_early = false;
         *r = (CycleReport){
                 .number = p->next_number++,
                 .kind = kind,
@@ -479,7 +479,8 @@ static void cycle_measure(Cycle *c) {
         struct CyclePrivate *p = c->private;
         CycleReport *r = &c->report;
 
-        p->ops->take_lock(p->userdata);
+        if (!p->is_early)
+                p->ops->take_lock(p->userdata);
         p->overtake_usec = p->wake_usec = 0;
         /* If it is we or the host that end, not the sleep, logind still waits: the lock goes in time. */
         if (c->report.kind != CYCLE_KIND_SLEEP ||
@@ -510,8 +511,13 @@ static void cycle_look(Machine *m) {
         machine_handle(m, MACHINE_EVENT_CORRECT);
 }
 
+static void cycle_limit_restore(Cycle *c) {
+        cycle_arm_one(c,
+                      &c->private->restored_usec,
+                      cycle_now_usec(c) + c->time_limit_usec + RESTORE_GRACE_USEC);
+}
+
 static void cycle_restore(Cycle *c) {
-        struct CyclePrivate *p = c->private;
         bool is_lost_time = c->report.kind != CYCLE_KIND_REHEARSAL;
 
         /* What was read of a clock before the sleep is no longer true: it is read anew. */
@@ -537,9 +543,7 @@ static void cycle_restore(Cycle *c) {
                     (is_lost_time || m->report.asked != SUSPENDD_ACT_INVALID))
                         cycle_look(m);
         }
-        cycle_arm_one(c,
-                      &p->restored_usec,
-                      cycle_now_usec(c) + c->time_limit_usec + RESTORE_GRACE_USEC);
+        cycle_limit_restore(c);
 }
 
 static void cycle_finish(Cycle *c) {
@@ -591,8 +595,13 @@ static void cycle_make_real(Cycle *c) {
 
 /* No sleep is announced any more: the lock is there for the next one. */
 static void cycle_protect(Cycle *c) {
-        c->private->deadline_usec = 0;
-        c->private->ops->take_lock(c->private->userdata);
+        struct CyclePrivate *p = c->private;
+
+        p->deadline_usec = 0;
+        p->ops->take_lock(p->userdata);
+        if (p->is_early && c->state == CYCLE_RESTORING)
+                cycle_limit_restore(c);
+        p->is_early = false;
 }
 
 /* the table */
@@ -645,6 +654,13 @@ void cycle_handle(Cycle *c, CycleEvent event) {
 }
 
 /* what happens */
+
+void cycle_wake_early(Cycle *c) {
+        if (c->state != CYCLE_SLEEPING)
+                return;
+        c->private->is_early = true;
+        cycle_handle(c, CYCLE_EVENT_WAKE);
+}
 
 void cycle_set_delay_max(Cycle *c, uint64_t usec) {
         CycleReport *r = &c->report;
@@ -815,8 +831,12 @@ void cycle_on_timer(Cycle *c) {
                 cycle_on_deadline(c);
         if (is_due(&p->wake_usec, now) && c->state == CYCLE_SLEEPING)
                 cycle_handle(c, CYCLE_EVENT_WAKE);
-        if (is_due(&p->restored_usec, now) && c->state == CYCLE_RESTORING)
-                cycle_handle(c, CYCLE_EVENT_RESTORED);
+        if (is_due(&p->restored_usec, now) && c->state == CYCLE_RESTORING) {
+                if (p->is_early)
+                        cycle_limit_restore(c);
+                else
+                        cycle_handle(c, CYCLE_EVENT_RESTORED);
+        }
 
         if (is_due(&p->notes_usec, now))
                 cycle_write_owed(c);

@@ -129,6 +129,13 @@ struct suspendd_host cycle_host(void);
 /* what happens */
 
 void cycle_handle(Cycle *c, CycleEvent event);
+
+/*
+ * The host is awake after the one sleep of a plain suspend; a CYCLE_EVENT_WAKE follows when its hooks are done, and
+ * logind gives no lock before that. VMMs of users may be frozen until then: none is given up.
+ */
+void cycle_wake_early(Cycle *c);
+
 void cycle_set_delay_max(Cycle *c, uint64_t usec);
 
 /* Begins a rehearsal whose sleep takes @for_usec. Returns: 0; -EBUSY in a cycle. */

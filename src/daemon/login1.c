@@ -85,10 +85,10 @@ static void on_not_sleeping(void *userdata) {
         l->ops->on_not_sleeping(l->userdata);
 }
 
-static void on_woke(void *userdata) {
+static bool on_woke(void *userdata) {
         Login1 *l = userdata;
 
-        l->ops->on_sleep(l->userdata, false);
+        return l->ops->on_woke && l->ops->on_woke(l->userdata);
 }
 
 /* lifetime */

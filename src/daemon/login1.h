@@ -19,12 +19,17 @@
 typedef struct Login1 Login1;
 
 typedef struct Login1Ops {
-        /* PrepareForSleep; false also as login1_slept() has it. Either may come twice, a false never. */
+        /* PrepareForSleep. A true may come twice, a false may never come. */
         void (*on_sleep)(void *userdata, bool start);
         /* PrepareForShutdown. */
         void (*on_shutdown)(void *userdata, bool start);
         /* While in doubt: nothing is being prepared, no sleep unit is at work, for as long as asked. */
         void (*on_not_sleeping)(void *userdata);
+        /*
+         * After login1_slept(): what is at work is a plain suspend, as systemd has it. Returns: whether its
+         * one sleep is over by what else is known; if not, this is called again. NULL: it never is.
+         */
+        bool (*on_woke)(void *userdata);
         /* InhibitDelayMaxUSec was read: 0 locks are ignored, USEC_INFINITY. */
         void (*on_delay_max)(void *userdata, uint64_t usec);
         /* logind went away (false) or came (true). */
@@ -73,8 +78,8 @@ void login1_doubt(Login1 *l, uint64_t patience_usec);
 
 /*
  * The host has slept since a sleep was announced, and nobody has said yet that this is over: doubts, with
- * LOGIN1_PATIENCE_USEC, and calls on_sleep(false) as soon as what is at work is a plain suspend, whose one
- * sleep that was. Its hooks and logind itself may take seconds more.
+ * LOGIN1_PATIENCE_USEC, and calls on_woke() if what is at work is a plain suspend. Hooks of that, and logind
+ * itself, may take seconds more.
  */
 void login1_slept(Login1 *l);
 

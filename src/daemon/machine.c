@@ -130,7 +130,7 @@ static void machine_retry(Machine *m) {
         uint64_t pause_usec = RETRY_MIN_USEC << MIN(m->wake_tries, 10U);
         LogFields fields = machine_fields(m);
 
-        m->wake_tries++;
+        m->wake_tries += !m->cycle->private->is_early;
         m->is_retry_due = true;
         machine_arm(m, MIN(pause_usec, RETRY_MAX_USEC));
         if (m->wake_tries != LOUD_TRIES)

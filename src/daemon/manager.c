@@ -65,6 +65,22 @@ static void on_not_sleeping(void *userdata) {
         cycle_handle(m->cycle, CYCLE_EVENT_NOT_SLEEPING);
 }
 
+/*
+ * A clock that was set, or an attempt that failed after the clocks had been stopped, may look like a
+ * sleep; of attempts systemd makes another. The kernel counts those that were none.
+ */
+static bool on_woke(void *userdata) {
+        Manager *m = userdata;
+        const SuspendStats *before = &m->cycle->report.stats_before;
+        SuspendStats now;
+
+        suspend_stats_read(&now);
+        if (m->config->wait_for_hooks || before->success < 0 || now.success <= before->success)
+                return false;
+        cycle_wake_early(m->cycle);
+        return true;
+}
+
 static void on_delay_max(void *userdata, uint64_t usec) {
         Manager *m = userdata;
 
@@ -93,6 +109,7 @@ static const Login1Ops login1_ops = {
         .on_sleep = on_sleep,
         .on_shutdown = on_shutdown,
         .on_not_sleeping = on_not_sleeping,
+        .on_woke = on_woke,
         .on_delay_max = on_delay_max,
         .on_present = on_present,
 };

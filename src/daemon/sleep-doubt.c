@@ -10,6 +10,9 @@
 
 #define PATIENCE_MIN_USEC (100 * USEC_PER_MSEC)
 #define PAUSE_USEC (250 * USEC_PER_MSEC)
+/* Once the host has slept: the first pause, each of the next twice as long. */
+#define SHORT_PAUSE_USEC (10 * USEC_PER_MSEC)
+#define SLEEP_PROGRAM "/systemd-sleep"
 #define TIMEOUT_USEC (2 * USEC_PER_SEC)
 
 /* Of these, one for each unit comes first. */
@@ -30,12 +33,14 @@ _Static_assert(ARRAY_LEN(sleep_units) == QUESTION_PREPARING, "a question for eac
 
 struct SleepDoubt {
         sd_bus *bus;
-        SleepDoubtFn on_not_sleeping, on_woke;
+        SleepDoubtFn on_not_sleeping;
+        SleepDoubtWokeFn on_woke;
         void *userdata;
         bool is_present;
         bool is_active;
         bool has_slept;
         uint64_t patience_usec;
+        uint64_t pause_usec;    /* after the round under way */
         uint64_t no_since_usec; /* CLOCK_MONOTONIC; 0: the last answer was not no */
         sd_event_source *timer; /* to the next round */
 
@@ -50,7 +55,7 @@ struct SleepDoubt {
 int sleep_doubt_new(
                 sd_bus *bus,
                 SleepDoubtFn on_not_sleeping,
-                SleepDoubtFn on_woke,
+                SleepDoubtWokeFn on_woke,
                 void *userdata,
                 SleepDoubt **ret) {
         SleepDoubt *d = malloc(sizeof(*d));
@@ -120,14 +125,14 @@ static bool doubt_has_woken(const SleepDoubt *d) {
 static void doubt_on_round(SleepDoubt *d) {
         uint64_t now_usec = clock_now_usec(CLOCK_MONOTONIC), no_usec;
 
-        if (doubt_has_woken(d)) {
+        if (doubt_has_woken(d) && d->on_woke(d->userdata)) {
                 sleep_doubt_end(d);
-                d->on_woke(d->userdata);
                 return;
         }
         if (d->yes & ~(1U << QUESTION_AGAIN)) {
                 d->no_since_usec = 0;
-                doubt_arm(d, PAUSE_USEC);
+                doubt_arm(d, d->pause_usec);
+                d->pause_usec = MIN(2 * d->pause_usec, PAUSE_USEC);
                 return;
         }
 
@@ -202,10 +207,10 @@ static int on_unit(sd_bus_message *m, void *userdata, sd_bus_error *error) {
         return 0;
 }
 
-/* Whether ExecStart is one command, and its last word "suspend": an admin may have given the service others. */
+/* Whether ExecStart is "systemd-sleep suspend" and no more: an admin may have given the service another one. */
 static bool is_plain_suspend(sd_bus_message *m) {
-        const char *word, *last = NULL;
-        unsigned n = 0;
+        const char *word, *words[2] = { NULL };
+        unsigned n = 0, n_words = 0;
         int r;
 
         if (sd_bus_message_enter_container(m, 'v', "a(sasbttttuii)") <= 0 ||
@@ -216,12 +221,13 @@ static bool is_plain_suspend(sd_bus_message *m) {
                 if (sd_bus_message_skip(m, "s") < 0 || sd_bus_message_enter_container(m, 'a', "s") < 0)
                         return false;
                 while ((r = sd_bus_message_read(m, "s", &word)) > 0)
-                        last = word;
+                        words[MIN(n_words++, 1U)] = word;
                 if (r < 0 || sd_bus_message_exit_container(m) < 0 ||
                     sd_bus_message_skip(m, "bttttuii") < 0 || sd_bus_message_exit_container(m) < 0)
                         return false;
         }
-        return r == 0 && n == 1 && str_equal(last, "suspend");
+        return r == 0 && n == 1 && n_words == 2 && str_equal(strrchr(words[0], '/'), SLEEP_PROGRAM) &&
+               str_equal(words[1], "suspend");
 }
 
 static int on_command(sd_bus_message *m, void *userdata, sd_bus_error *error) {
@@ -332,6 +338,7 @@ void sleep_doubt_begin(SleepDoubt *d, uint64_t patience_usec) {
         }
 
         d->is_active = true;
+        d->pause_usec = PAUSE_USEC;
         d->patience_usec = patience_usec;
         d->no_since_usec = 0;
         doubt_ask(d);
@@ -344,12 +351,9 @@ static void doubt_stop_round(SleepDoubt *d) {
 }
 
 void sleep_doubt_slept(SleepDoubt *d, uint64_t patience_usec) {
-        bool was_active = d->is_active;
-
         d->has_slept = true;
         sleep_doubt_begin(d, patience_usec);
-        if (!was_active)
-                return;
+        d->pause_usec = SHORT_PAUSE_USEC;
         doubt_stop_round(d);
         doubt_ask(d);
 }

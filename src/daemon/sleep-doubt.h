@@ -15,13 +15,15 @@
 
 typedef struct SleepDoubt SleepDoubt;
 typedef void (*SleepDoubtFn)(void *userdata);
+/* Returns: whether it is so; else it is asked on. */
+typedef bool (*SleepDoubtWokeFn)(void *userdata);
 
 /* lifetime */
 
 int sleep_doubt_new(
                 sd_bus *bus,
                 SleepDoubtFn on_not_sleeping,
-                SleepDoubtFn on_woke,
+                SleepDoubtWokeFn on_woke,
                 void *userdata,
                 SleepDoubt **ret);
 SleepDoubt *sleep_doubt_free(SleepDoubt *d);
@@ -41,8 +43,8 @@ void sleep_doubt_set_present(SleepDoubt *d, bool present);
 void sleep_doubt_begin(SleepDoubt *d, uint64_t patience_usec);
 
 /*
- * The same, and the host is known to have slept since it was announced: where what is at work is
- * systemd-suspend.service alone, and sleeps but once, on_woke() is called in place of that.
+ * The same, and the clocks say that the host has slept since it was announced: where what is at work is
+ * systemd-suspend.service alone, and as systemd has it, on_woke() is called, again and again until it agrees.
  */
 void sleep_doubt_slept(SleepDoubt *d, uint64_t patience_usec);
 

@@ -3,8 +3,12 @@
 #include "daemon/login1.h"
 #include "fake-bus.h"
 
+#define SUSPEND "systemd-suspend.service"
+#define SLEEP_PROGRAM "/usr/lib/systemd/systemd-sleep"
+
 typedef struct Seen {
-        unsigned n_sleep, n_wake, n_shutdown, n_not_sleeping, n_delay_max, n_gone, n_come;
+        bool is_refusing;
+        unsigned n_woke, n_sleep, n_wake, n_shutdown, n_not_sleeping, n_delay_max, n_gone, n_come;
         uint64_t delay_max_usec;
 } Seen;
 
@@ -29,6 +33,13 @@ static void on_not_sleeping(void *userdata) {
         s->n_not_sleeping++;
 }
 
+static bool on_woke(void *userdata) {
+        Seen *s = userdata;
+
+        s->n_woke++;
+        return !s->is_refusing;
+}
+
 static void on_delay_max(void *userdata, uint64_t usec) {
         Seen *s = userdata;
 
@@ -46,6 +57,7 @@ static const Login1Ops ops = {
         .on_sleep = on_sleep,
         .on_shutdown = on_shutdown,
         .on_not_sleeping = on_not_sleeping,
+        .on_woke = on_woke,
         .on_delay_max = on_delay_max,
         .on_present = on_present,
 };
@@ -240,58 +252,76 @@ END_TEST
 /* Its hooks may take long, and logind waits for them. */
 START_TEST(test_plain_suspend_is_over_once_the_host_has_slept) {
         fake_call("SetPreparing", "b", true);
-        fake_call("SetUnit", "ss", "systemd-suspend.service", "activating");
+        fake_call("SetUnit", "ss", SUSPEND, "activating");
         if (_i == 1) { /* in doubt already */
                 login1_doubt(login1, 3600 * USEC_PER_SEC);
                 (void) fake_run_for(100 * USEC_PER_MSEC);
         }
         login1_slept(login1);
-        fake_run_until(&seen.n_wake, 1);
+        fake_run_until(&seen.n_woke, 1);
         ck_assert_uint_eq(fake_run_for(600 * USEC_PER_MSEC), 0); /* nothing is asked any more */
-        ck_assert_uint_eq(seen.n_wake, 1);
-        ck_assert_uint_eq(seen.n_not_sleeping, 0);
+        ck_assert_uint_eq(seen.n_woke, 1);
+        ck_assert_uint_eq(seen.n_not_sleeping + seen.n_wake, 0);
+}
+END_TEST
+
+/* An attempt that failed may look like a sleep, and systemd makes another one. */
+START_TEST(test_suspend_is_not_over_while_more_speaks_against_it) {
+        fake_call("SetPreparing", "b", true);
+        fake_call("SetUnit", "ss", SUSPEND, "activating");
+        seen.is_refusing = true;
+        login1_slept(login1);
+        (void) fake_run_for(700 * USEC_PER_MSEC);
+        ck_assert_uint_gt(seen.n_woke, 2);
+        ck_assert_uint_lt(seen.n_woke, 10); /* less and less often */
+        seen = (Seen){ 0 };
+        fake_run_until(&seen.n_woke, 1);
+        ck_assert_uint_eq(fake_run_for(600 * USEC_PER_MSEC), 0);
 }
 END_TEST
 
 /* What may sleep once more is waited for. */
 START_TEST(test_what_sleeps_twice_is_not_over_for_having_slept) {
-        static const char *const names[] = {
-                "systemd-hibernate.service",
-                "systemd-hybrid-sleep.service",
-                "systemd-suspend-then-hibernate.service",
-                "systemd-suspend.service", /* changed by its admin */
+        static const struct {
+                const char *unit, *program, *word;
+        } cases[] = {
+                { "systemd-hibernate.service", SLEEP_PROGRAM, "suspend" },
+                { "systemd-hybrid-sleep.service", SLEEP_PROGRAM, "suspend" },
+                { "systemd-suspend-then-hibernate.service", SLEEP_PROGRAM, "suspend" },
+                /* changed by its admin */
+                { SUSPEND, SLEEP_PROGRAM, "suspend-then-hibernate" },
+                { SUSPEND, "/usr/local/bin/sleep-well", "suspend" },
+                { SUSPEND, "systemd-sleep", "suspend" },
         };
 
         fake_call("SetPreparing", "b", true);
-        fake_call("SetCommand", "ss", "systemd-suspend.service", "suspend-then-hibernate");
-        fake_call("SetUnit", "ss", names[_i], "activating");
+        fake_call("SetCommand", "sss", SUSPEND, cases[_i].program, cases[_i].word);
+        fake_call("SetUnit", "ss", cases[_i].unit, "activating");
+        if (_i < 3)
+                fake_call("SetUnit", "ss", SUSPEND, "activating"); /* both at once */
         login1_slept(login1);
         (void) fake_run_for(700 * USEC_PER_MSEC);
-        ck_assert_uint_eq(seen.n_wake + seen.n_not_sleeping, 0);
+        ck_assert_uint_eq(seen.n_woke + seen.n_not_sleeping, 0);
 
-        fake_call("SetCommand", "ss", "systemd-suspend.service", "suspend");
-        if (_i < 3)
-                fake_call("SetUnit", "ss", "systemd-suspend.service", "activating"); /* both at once */
-        (void) fake_run_for(700 * USEC_PER_MSEC);
-        ck_assert_uint_eq(seen.n_wake, _i == 3);
-        fake_call("Emit", "b", false);
-        fake_run_until(&seen.n_wake, 1 + (_i == 3));
+        fake_call("SetUnit", "ss", cases[_i].unit, _i < 3 ? "inactive" : "activating");
+        fake_call("SetCommand", "sss", SUSPEND, SLEEP_PROGRAM, "suspend");
+        fake_run_until(&seen.n_woke, 1);
 }
 END_TEST
 
 /* Of a sleep that the host has not slept yet nothing is over, whatever is at work. */
 START_TEST(test_suspend_that_has_not_slept_is_waited_for) {
         fake_call("SetPreparing", "b", true);
-        fake_call("SetUnit", "ss", "systemd-suspend.service", "activating");
+        fake_call("SetUnit", "ss", SUSPEND, "activating");
         login1_doubt(login1, 0);
         (void) fake_run_for(700 * USEC_PER_MSEC);
-        ck_assert_uint_eq(seen.n_wake + seen.n_not_sleeping, 0);
+        ck_assert_uint_eq(seen.n_woke + seen.n_not_sleeping, 0);
 
         login1_slept(login1); /* of the one before: it is forgotten with that */
         login1_trust(login1);
         login1_doubt(login1, 0);
         (void) fake_run_for(700 * USEC_PER_MSEC);
-        ck_assert_uint_eq(seen.n_wake + seen.n_not_sleeping, 0);
+        ck_assert_uint_eq(seen.n_woke + seen.n_not_sleeping, 0);
 }
 END_TEST
 
@@ -365,7 +395,8 @@ int main(void) {
         tcase_add_test(c, test_doubt_wants_an_unbroken_no);
         tcase_add_test(c, test_doubt_ends_with_trust_or_a_signal);
         tcase_add_loop_test(c, test_plain_suspend_is_over_once_the_host_has_slept, 0, 2);
-        tcase_add_loop_test(c, test_what_sleeps_twice_is_not_over_for_having_slept, 0, 4);
+        tcase_add_test(c, test_suspend_is_not_over_while_more_speaks_against_it);
+        tcase_add_loop_test(c, test_what_sleeps_twice_is_not_over_for_having_slept, 0, 6);
         tcase_add_test(c, test_suspend_that_has_not_slept_is_waited_for);
         tcase_add_test(c, test_idle_costs_nothing);
         tcase_set_timeout(alone, 30);

@@ -352,6 +352,7 @@ void rig_sleep(Rig *r) {
         if (!r->is_announced || !is_told)
                 r->announced_usec = rig_now_usec(r);
         r->is_announced = true;
+        r->is_awake = false;
         rig_handle(r, CYCLE_EVENT_SLEEP);
 }
 
@@ -365,6 +366,13 @@ void rig_wake(Rig *r, uint64_t slept_usec) {
         rig_sleep_dead(r, slept_usec);
         rig_grant(r);
         rig_handle(r, CYCLE_EVENT_WAKE);
+}
+
+void rig_wake_early(Rig *r, uint64_t slept_usec) {
+        r->is_awake = true;
+        rig_jump(r, slept_usec, 0);
+        cycle_wake_early(r->cycle);
+        rig_check(r);
 }
 
 void rig_not_sleeping(Rig *r) {
@@ -468,7 +476,7 @@ static void rig_cooperate(FakeVm *vm) {
 
 void rig_settle(Rig *r) {
         uint64_t limit = rig_now_usec(r) + REST_LIMIT_USEC;
-        uint64_t slept_usec = r->is_locked ? 0 : 3600 * USEC_PER_SEC;
+        uint64_t slept_usec = r->is_locked || r->is_awake ? 0 : 3600 * USEC_PER_SEC;
 
         LIST_FOREACH(i, &r->world.vms)
         rig_cooperate(LIST_ENTRY(i, FakeVm, vms));

@@ -37,7 +37,7 @@ typedef struct Rig {
         RigPolicy policies[RIG_MACHINES_MAX];
 
         /* logind and the kernel, as the engine sees them */
-        bool is_announced, is_locked, is_lock_wanted, is_quitting;
+        bool is_announced, is_awake /* from an announced sleep */, is_locked, is_lock_wanted, is_quitting;
         uint64_t announced_usec;
         uint64_t limit_told_usec; /* when InhibitDelayMaxSec was changed last */
         SuspendStats stats;
@@ -79,6 +79,8 @@ void rig_sleep_dead(
                 Rig *r,
                 uint64_t slept_usec);       /* the host has slept, and no engine lives to see it */
 void rig_wake(Rig *r, uint64_t slept_usec); /* and says that it is over, after so much sleep */
+/* The host is awake after so much sleep; whether the engine learns of it before it is told: only of a plain suspend. */
+void rig_wake_early(Rig *r, uint64_t slept_usec);
 void rig_not_sleeping(Rig *r);              /* it was given up, and nobody said so */
 void rig_handle(Rig *r, CycleEvent event);
 void rig_jump(Rig *r,

@@ -592,6 +592,65 @@ START_TEST(test_suspend_then_hibernate_is_one_sleep) {
 }
 END_TEST
 
+/* A plain suspend is over before its hooks are. */
+START_TEST(test_early_wake_runs_machines_and_asks_for_no_lock) {
+        rig_sleep(&r);
+        rig_pass(&r, MSEC(100));
+        rig_wake_early(&r, HOUR_USEC);
+        ck_assert(!r.is_lock_wanted); /* logind would refuse it */
+        rig_pass(&r, 3 * USEC_PER_SEC);
+        ck_assert_int_eq(fake_vm_state(a), SUSPENDD_STATE_RUNNING);
+        ck_assert_int_eq(fake_vm_state(b), SUSPENDD_STATE_RUNNING);
+        ck_assert_int_eq(r.cycle->state, CYCLE_IDLE);
+        ck_assert_str_eq(r.finished.ended, "woke");
+        ck_assert_int_eq(r.finished.slept_ns, 3600 * NSEC_PER_SEC);
+        rig_wake(&r, 0);
+        ck_assert(r.is_locked);
+        rig_pass(&r, 60 * USEC_PER_SEC);
+        ck_assert_uint_eq(b->n_acts[SUSPENDD_ACT_RESUME], 1);
+        ck_assert_uint_eq(r.n_milestones[CYCLE_FINISHED], 1);
+}
+END_TEST
+
+/* systemd thaws users' sessions after the hooks. */
+START_TEST(test_machine_that_is_frozen_until_the_hooks_are_done_is_not_given_up) {
+        b->answers[SUSPENDD_ACT_RESUME] = FAKE_NEVER;
+        rig_sleep(&r);
+        rig_pass(&r, MSEC(100));
+        rig_wake_early(&r, HOUR_USEC);
+        rig_pass(&r, 90 * USEC_PER_SEC);
+        ck_assert_int_eq(r.cycle->state, CYCLE_RESTORING);
+        ck_assert(!report(b)->is_failed);
+        b->answers[SUSPENDD_ACT_RESUME] = FAKE_NOW;
+        rig_answer(&r);
+        rig_wake(&r, 0);
+        rig_pass(&r, 5 * USEC_PER_SEC);
+        ck_assert_int_eq(fake_vm_state(b), SUSPENDD_STATE_RUNNING);
+        ck_assert_int_eq(r.cycle->state, CYCLE_IDLE);
+        ck_assert(!report(b)->is_failed);
+}
+END_TEST
+
+/* From then on it has as long as any other. */
+START_TEST(test_machine_that_does_not_run_after_the_hooks_is_given_up) {
+        b->answers[SUSPENDD_ACT_RESUME] = FAKE_NEVER;
+        rig_sleep(&r);
+        rig_pass(&r, MSEC(100));
+        rig_wake_early(&r, HOUR_USEC);
+        rig_pass(&r, 90 * USEC_PER_SEC);
+        rig_wake(&r, 0);
+        rig_pass(&r, 15 * USEC_PER_SEC);
+        ck_assert_int_eq(r.cycle->state, CYCLE_RESTORING);
+        rig_pass(&r, 30 * USEC_PER_SEC);
+        ck_assert_int_eq(r.cycle->state, CYCLE_IDLE);
+        ck_assert(report(b)->is_failed);
+        b->answers[SUSPENDD_ACT_RESUME] = FAKE_NOW;
+        rig_answer(&r);
+        rig_pass(&r, 60 * USEC_PER_SEC);
+        ck_assert_int_eq(fake_vm_state(b), SUSPENDD_STATE_RUNNING);
+}
+END_TEST
+
 /* clocks that cannot be trusted */
 
 static void step_in(CycleState state, int64_t stepped_ns) {
@@ -888,6 +947,9 @@ static void add_back(TCase *t) {
         tcase_add_test(t, test_lost_logind_is_told);
         tcase_add_test(t, test_signals_that_come_twice_do_nothing);
         tcase_add_test(t, test_suspend_then_hibernate_is_one_sleep);
+        tcase_add_test(t, test_early_wake_runs_machines_and_asks_for_no_lock);
+        tcase_add_test(t, test_machine_that_is_frozen_until_the_hooks_are_done_is_not_given_up);
+        tcase_add_test(t, test_machine_that_does_not_run_after_the_hooks_is_given_up);
         tcase_add_test(t, test_second_sleep_turns_round);
         tcase_add_test(t, test_resume_is_asked_until_it_works);
         tcase_add_test(t, test_machine_that_never_stood_is_not_asked_to_run_on);

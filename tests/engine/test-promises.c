@@ -26,7 +26,7 @@ typedef enum Letter {
         LETTER_SLEEP,
         LETTER_WAKE,         /* after an hour's sleep if the lock was let go */
         LETTER_NOT_SLEEPING, /* the sleep has failed, or logind was restarted */
-        LETTER_JUMP,         /* a sleep that nobody announced */
+        LETTER_JUMP,         /* a sleep that nobody announced, or the end of a plain suspend */
         LETTER_NEXT,         /* time goes by to what is due next */
         LETTER_ANSWER,       /* the VMMs answer all that is pending */
         LETTER_STRIKE_A,     /* the suspend that the agent has taken */
@@ -114,9 +114,13 @@ static void toggle_agent(FakeVm *vm) {
 }
 
 static bool stage_jump(Rig *r) {
-        if (r->is_announced)
+        if (!r->is_announced) {
+                rig_jump(r, 600 * USEC_PER_SEC, 0);
+                return true;
+        }
+        if (r->is_awake || r->is_locked || r->cycle->state != CYCLE_SLEEPING)
                 return false;
-        rig_jump(r, 600 * USEC_PER_SEC, 0);
+        rig_wake_early(r, 600 * USEC_PER_SEC);
         return true;
 }
 
@@ -163,7 +167,7 @@ static bool stage_play_host(Stage *s, Letter letter) {
         case LETTER_SLEEP:
                 return stage_sleep(r);
         case LETTER_WAKE:
-                rig_wake(r, r->is_announced && !r->is_locked ? 3600 * USEC_PER_SEC : 0);
+                rig_wake(r, r->is_announced && !r->is_locked && !r->is_awake ? 3600 * USEC_PER_SEC : 0);
                 return true;
         case LETTER_NOT_SLEEPING:
                 rig_not_sleeping(r);

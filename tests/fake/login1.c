@@ -578,15 +578,15 @@ static int method_set_unit(sd_bus_message *m, void *userdata, sd_bus_error *erro
 }
 
 static int method_set_command(sd_bus_message *m, void *userdata, sd_bus_error *error) {
-        const char *name, *word;
+        const char *name, *program, *word;
         int r;
 
         (void) userdata;
         (void) error;
-        r = sd_bus_message_read(m, "ss", &name, &word);
+        r = sd_bus_message_read(m, "sss", &name, &program, &word);
         if (r < 0)
                 return r;
-        r = unit_set_command(name, word);
+        r = unit_set_command(name, program, word);
         if (r < 0)
                 return r;
         return sd_bus_reply_method_return(m, NULL);
@@ -696,7 +696,7 @@ static const sd_bus_vtable control_vtable[] = {
         SD_BUS_METHOD("Drop", "b", NULL, method_drop, 0),
         SD_BUS_METHOD("Retake", NULL, NULL, method_retake, 0),
         SD_BUS_METHOD("SetUnit", "ss", NULL, method_set_unit, 0),
-        SD_BUS_METHOD("SetCommand", "ss", NULL, method_set_command, 0),
+        SD_BUS_METHOD("SetCommand", "sss", NULL, method_set_command, 0),
         SD_BUS_METHOD("WaitLocks", "u", NULL, method_wait_locks, 0),
         SD_BUS_METHOD("Forget", NULL, NULL, method_forget, 0),
         SD_BUS_PROPERTY("Phase", "s", property_control, 0, 0),

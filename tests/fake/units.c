@@ -10,26 +10,30 @@ typedef struct Unit {
         const char *name;
         const char *path;
         char state[24];
-        char word[32]; /* the last one of its command */
+        char word[32], program[64]; /* the second one of its command, and the first */
 } Unit;
 
 static Unit units[] = {
         { "systemd-suspend.service",
           SYSTEMD_PATH "/unit/systemd_2dsuspend_2eservice",
           "inactive",
-          "suspend" },
+          "suspend",
+          SLEEP_PROGRAM },
         { "systemd-hibernate.service",
           SYSTEMD_PATH "/unit/systemd_2dhibernate_2eservice",
           "inactive",
-          "hibernate" },
+          "hibernate",
+          SLEEP_PROGRAM },
         { "systemd-hybrid-sleep.service",
           SYSTEMD_PATH "/unit/systemd_2dhybrid_2dsleep_2eservice",
           "inactive",
-          "hybrid-sleep" },
+          "hybrid-sleep",
+          SLEEP_PROGRAM },
         { "systemd-suspend-then-hibernate.service",
           SYSTEMD_PATH "/unit/systemd_2dsuspend_2dthen_2dhibernate_2eservice",
           "inactive",
-          "suspend-then-hibernate" },
+          "suspend-then-hibernate",
+          SLEEP_PROGRAM },
 };
 
 static Unit *unit_find(const char *name) {
@@ -109,7 +113,7 @@ static int property_command(
                         1,
                         SLEEP_PROGRAM,
                         2,
-                        SLEEP_PROGRAM,
+                        u->program,
                         u->word,
                         false,
                         UINT64_C(0),
@@ -183,14 +187,15 @@ int units_register(sd_bus *bus) {
         return 0;
 }
 
-int unit_set_command(const char *name, const char *word) {
+int unit_set_command(const char *name, const char *program, const char *word) {
         Unit *u = unit_find(name);
 
         if (!u)
                 return -ENOENT;
-        if (strlen(word) >= sizeof(u->word))
+        if (strlen(program) >= sizeof(u->program) || strlen(word) >= sizeof(u->word))
                 return -EINVAL;
 
+        (void) snprintf(u->program, sizeof(u->program), "%s", program);
         (void) snprintf(u->word, sizeof(u->word), "%s", word);
         return 0;
 }

@@ -17,5 +17,5 @@ int units_register(sd_bus *bus);
 /* Sets the ActiveState of the unit @name and tells who listens. Returns: 0; -ENOENT; -EINVAL. */
 int unit_set_state(sd_bus *bus, const char *name, const char *state);
 
-/* Sets the last word of its command. Returns: 0; -ENOENT; -EINVAL. */
-int unit_set_command(const char *name, const char *word);
+/* Sets its command, of two words. Returns: 0; -ENOENT; -EINVAL. */
+int unit_set_command(const char *name, const char *program, const char *word);

@@ -45,14 +45,14 @@ def wait_and_tell(child, events, report, failures, timeout):
             pass
 
 
-def run_file(report, path, args, env):
+def run_file(report, path, args, env, timeout):
     """Runs one file into @report."""
     failures = []
     with tempfile.NamedTemporaryFile("r", prefix="suspendd-events-") as events, tempfile.TemporaryFile() as output:
         child = subprocess.Popen([sys.executable, os.path.join(HERE, "child.py"), path, events.name] + args,
                                  stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT,
                                  env=dict(os.environ, **env), start_new_session=True)
-        in_time = wait_and_tell(child, events, report, failures, FILE_TIMEOUT)
+        in_time = wait_and_tell(child, events, report, failures, timeout)
         if not in_time:
             # As if by hand, so that the test cleans up after itself.
             child.send_signal(signal.SIGINT)
@@ -63,18 +63,18 @@ def run_file(report, path, args, env):
 
     name = os.path.basename(path)
     if not in_time:
-        report.add_line(name, FAILED, text + "\nnot done within %d s" % FILE_TIMEOUT)
+        report.add_line(name, FAILED, text + "\nnot done within %d s" % timeout)
     elif child.returncode != 0:
         report.add_line(name, FAILED, text + "\nexit code %d" % child.returncode)
     elif failures and text.strip():
         print("\n".join("          | " + x for x in text.strip().splitlines()[-40:]))
 
 
-def run(report, files, quick, only, env, jobs=1):
+def run(report, files, quick, only, env, jobs=1, timeout=FILE_TIMEOUT):
     """Runs all files into @report, @jobs of them at a time: most of their time they wait."""
     args = ["--prefix", report.title + ":"] + (["--quick"] if quick else []) + (["--only", only] if only else [])
     with concurrent.futures.ThreadPoolExecutor(jobs) as pool:
-        for running in [pool.submit(run_file, report, path, args, env) for path in files]:
+        for running in [pool.submit(run_file, report, path, args, env, timeout) for path in files]:
             running.result()
 
 

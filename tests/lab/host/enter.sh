@@ -72,10 +72,10 @@ configure_units() {
 		ln -sf /dev/null "$etc/system/$unit"
 	done
 	mkdir -p "$etc/system/systemd-suspend.service.d" "$etc/journald.conf.d" "$etc/logind.conf.d" "$etc/system.conf.d"
-	printf '[Service]\nExecStart=\nExecStart=/run/lab/fake-sleep\n' >"$etc/system/systemd-suspend.service.d/zz-lab.conf"
+	printf '[Service]\nExecStart=\nExecStart=/run/lab/systemd-sleep suspend\n' >"$etc/system/systemd-suspend.service.d/zz-lab.conf"
 	printf '[Journal]\nStorage=volatile\nRateLimitBurst=0\n' >"$etc/journald.conf.d/zz-lab.conf"
 	printf '[Manager]\nShowStatus=no\nDefaultTimeoutStopSec=20s\n' >"$etc/system.conf.d/zz-lab.conf"
-	install -m 755 "$here/fake-sleep.sh" "$new/run/lab/fake-sleep"
+	install -m 755 "$here/fake-sleep.sh" "$new/run/lab/systemd-sleep"
 	mkfifo "$new/run/lab/wake"
 }
 

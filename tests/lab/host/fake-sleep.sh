@@ -8,7 +8,7 @@
 #   hold      sleeps until a line is written to /run/lab/wake
 #   fail      does not sleep, and fails
 #
-# A line written to /run/lab/wake ends any sleep. /run/lab/asleep exists while it
+# A line written to /run/lab/wake ends any sleep. Hooks take as many seconds after it as /run/lab/hooks says. /run/lab/asleep exists while it
 # sleeps, /run/lab/sleeps holds how often it slept, /sys/power/suspend_stats counts too.
 # For processes that run with sleepclock.c their CLOCK_MONOTONIC stands still meanwhile.
 set -u
@@ -42,3 +42,4 @@ rm -f /run/lab/asleep
 /run/lab/sleepclock end
 count /run/lab/sleeps
 count /sys/power/suspend_stats/success
+[ ! -e /run/lab/hooks ] || sleep "$(cat /run/lab/hooks)"

@@ -7,7 +7,7 @@
  * a host that really sleeps: CLOCK_BOOTTIME - CLOCK_MONOTONIC grows by the sleep,
  * and timers on CLOCK_MONOTONIC do not elapse in it. Its CLOCK_REALTIME is as far from the
  * real one as it was set by, and a timer that is cancelled when that clock is set is
- * cancelled then. CLOCK_BOOTTIME is the real one.
+ * cancelled then, and after a sleep. CLOCK_BOOTTIME is the real one.
  *
  * The state is one line of /run/lab/clock: how long all sleeps were, and since when
  * one lasts (0: none), in ns of the real CLOCK_MONOTONIC; and by how many ns CLOCK_REALTIME
@@ -84,7 +84,7 @@ int main(int argc, char **argv) {
 
 /* Which descriptors are timers on CLOCK_MONOTONIC. */
 static char is_monotonic[FD_MAX];
-/* Which of them are cancelled when CLOCK_REALTIME is set, and how far it had been set when they were armed. */
+/* Which of them are cancelled when CLOCK_REALTIME is set or a sleep ends, and the sum of both when they were armed. */
 static char is_watch[FD_MAX];
 static long long watched_ns[FD_MAX];
 
@@ -131,7 +131,8 @@ int timerfd_settime(int fd, int flags, const struct itimerspec *value, struct it
 
         if (fd >= 0 && fd < FD_MAX && (flags & TFD_TIMER_CANCEL_ON_SET)) {
                 is_watch[fd] = 1;
-                watched_ns[fd] = read_state().stepped_ns;
+                s = read_state();
+                watched_ns[fd] = s.stepped_ns + s.slept_ns;
                 moved.it_value = moved.it_interval = to_timespec(POLL_NS);
                 return syscall(SYS_timerfd_settime, fd, 0, &moved, ret_old);
         }
@@ -146,13 +147,15 @@ int timerfd_settime(int fd, int flags, const struct itimerspec *value, struct it
         return syscall(SYS_timerfd_settime, fd, flags, &moved, ret_old);
 }
 
-/* A watch fires to look whether the clock was set; it was not due in any case. */
+/* A watch fires to look whether that has happened; it was not due in any case. */
 ssize_t read(int fd, void *buf, size_t size) {
         ssize_t n = syscall(SYS_read, fd, buf, size);
+        State s;
 
         if (fd < 0 || fd >= FD_MAX || !is_watch[fd] || n < 0)
                 return n;
-        errno = read_state().stepped_ns != watched_ns[fd] ? ECANCELED : EAGAIN;
+        s = read_state();
+        errno = s.stepped_ns + s.slept_ns != watched_ns[fd] ? ECANCELED : EAGAIN;
         return -1;
 }
 

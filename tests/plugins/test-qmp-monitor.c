@@ -231,6 +231,9 @@ END_TEST
 /* As the engine does with a cont, every two seconds. */
 START_TEST(test_lost_answers_are_noticed_though_what_waits_gives_up_and_comes_again) {
         make_ready();
+        ck_assert_int_eq(send_command("first", 0), 0);
+        fake_peer_answer(&peer, "first", "{}");
+        FAKE_HOST_WAIT(&fake, strstr(answers, "0:ok"));
         for (uint64_t tag = 1; tag <= 3; tag++)
                 ck_assert_int_eq(send_command("some", tag), 0);
         for (uint64_t tag = 3; !fake_peer_is_closed(&peer); tag++) {
@@ -240,6 +243,18 @@ START_TEST(test_lost_answers_are_noticed_though_what_waits_gives_up_and_comes_ag
                 fake_host_spend(&fake, MONITOR_DOUBT_USEC / 3);
         }
         ck_assert_int_eq(end_error, -ETIMEDOUT);
+}
+END_TEST
+
+/* It is told that it does not answer, once and for all. */
+START_TEST(test_one_that_never_answers_loses_nothing) {
+        make_ready();
+        for (uint64_t tag = 1; tag <= 3; tag++)
+                ck_assert_int_eq(send_command("some", tag), 0);
+        (void) fake_peer_await(&peer, "some");
+        (void) fake_peer_await(&peer, "some");
+        fake_host_spend(&fake, MONITOR_DOUBT_USEC * 5 / 4);
+        ck_assert_uint_eq(n_ends, 0);
 }
 END_TEST
 
@@ -482,6 +497,7 @@ int main(void) {
         tcase_add_test(
                         c,
                         test_lost_answers_are_noticed_though_what_waits_gives_up_and_comes_again);
+        tcase_add_test(c, test_one_that_never_answers_loses_nothing);
         tcase_add_test(c, test_what_is_under_way_may_take_its_time);
         tcase_add_test(c, test_answers_that_are_late_to_be_read_are_not_lost);
         tcase_add_test(c, test_what_waits_can_be_called_back);

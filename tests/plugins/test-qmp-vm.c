@@ -10,6 +10,7 @@
 #include "common/macro.h"
 #include "common/time-util.h"
 #include "fake-peer.h"
+#include "plugins/qmp/vm-internal.h"
 
 static FakeHost fake;
 static FakePeer monitor, agent;
@@ -315,6 +316,21 @@ START_TEST(test_stop_that_is_older_and_the_only_one_is_not_ours) {
         answer_status("paused");
         FAKE_HOST_WAIT(&fake, m->state == SUSPENDD_STATE_PAUSED);
         ck_assert_uint_eq(n_others, 1);
+}
+END_TEST
+
+/* Stamps by a clock that has been set since then would make our own stop an older one's, and nobody would undo it. */
+START_TEST(test_stop_is_ours_though_the_wall_clock_was_set_meanwhile) {
+        struct suspendd_machine *m = machine_in("running");
+        Vm *vm = m->vm;
+
+        fake.on_state = count_others;
+        begin(suspendd_plugin.pause, m);
+        (void) fake_peer_await(&monitor, "\"stop\"");
+        vm->stop_sent.boottime_ns += 30 * NSEC_PER_MSEC; /* as if the wall clock had gone on by that since QEMU's word */
+        (void) say_stop();
+        FAKE_HOST_WAIT(&fake, m->state == SUSPENDD_STATE_PAUSED);
+        ck_assert_uint_eq(n_others, 0);
 }
 END_TEST
 
@@ -651,6 +667,7 @@ static void add_tests(TCase *c) {
         tcase_add_test(c, test_pause_is_answered_by_its_own_reply);
         tcase_add_test(c, test_stop_that_is_older_than_ours_is_asked_about);
         tcase_add_test(c, test_stop_that_is_older_and_the_only_one_is_not_ours);
+        tcase_add_test(c, test_stop_is_ours_though_the_wall_clock_was_set_meanwhile);
         tcase_add_test(c, test_pause_by_another_hand_just_before_ours_is_not_ours);
         tcase_add_test(c, test_stop_of_a_guest_that_is_told_is_known_from_its_beginning);
         tcase_add_test(c, test_stop_of_a_guest_that_is_not_told_is_not_asked_for);

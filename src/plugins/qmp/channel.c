@@ -300,8 +300,8 @@ int channel_send(Channel *c, const char *text, size_t size) {
 bool channel_is_quiet(const Channel *c) {
         int unread = 0, unheard = 0;
 
-        return !c->unsent && ioctl(c->fd, SIOCOUTQ, &unread) >= 0 && unread == 0 &&
-               ioctl(c->fd, SIOCINQ, &unheard) >= 0 && unheard == 0;
+        return !c->unsent && c->reader.kept_size == 0 && ioctl(c->fd, SIOCOUTQ, &unread) >= 0 &&
+               unread == 0 && ioctl(c->fd, SIOCINQ, &unheard) >= 0 && unheard == 0;
 }
 
 int channel_get_peer(Channel *c, pid_t *ret_pid) {

@@ -27,6 +27,7 @@ struct Monitor {
         sd_event_source *doubt; /* while a command waits for others to be answered */
         bool *freed;            /* tells who is calling back that we are gone */
         MonitorState state;
+        bool has_answered; /* since it is ready: one that never does loses nothing */
         JsonView *greeting;
         int64_t id; /* of this connection's first command: when it was opened, so of no other's */
 
@@ -86,7 +87,7 @@ static int monitor_on_doubt(sd_event_source *s _unused_, uint64_t usec _unused_,
 static void monitor_doubt(Monitor *m) {
         int r;
 
-        if (m->doubt || m->n_commands == m->n_in_flight)
+        if (!m->has_answered || m->doubt || m->n_commands == m->n_in_flight)
                 return;
         r = sd_event_add_time_relative(
                         m->event,
@@ -210,6 +211,7 @@ static bool monitor_end_command(Monitor *m, const JsonView *value, int error, co
         m->first = (m->first + 1) % MONITOR_COMMANDS_MAX;
         m->n_commands--;
         m->n_in_flight--;
+        m->has_answered = m->state == MONITOR_READY;
         m->doubt = sd_event_source_disable_unref(m->doubt);
         if (!c.on_reply)
                 return true;

@@ -68,19 +68,19 @@ static void vm_on_stop_begins(
 
 int vm_pause(void *userdata, uint64_t step) {
         Vm *vm = userdata;
-        int64_t now_ns;
+        ClockSample now;
         int r;
 
         if (!vm->pause.pending)
                 vm->stop_began_boottime_ns = 0;
         if (!vm->pause.pending && vm->machine && vm->host->is_told(vm->machine))
                 (void) vm_send(vm, "query-name", vm_on_stop_begins, step);
-        now_ns = clock_now_ns(CLOCK_BOOTTIME); /* before QEMU can have acted on it */
+        clock_sample_take(&now); /* before QEMU can have acted on it */
         r = vm_begin_step(vm, &vm->pause, "stop", vm_on_stopped, step);
         if (r < 0)
                 return r;
         if (!vm->run.stop_sent)
-                vm->stop_sent_boottime_ns = now_ns;
+                vm->stop_sent = now;
         vm->run.stop_sent = true;
         return r;
 }

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #include "plugins/qmp/vm.h"
 #include <errno.h>
+#include <stdlib.h>
 #include <syslog.h>
 #include "common/passing-error.h"
 #include "common/process.h"
@@ -14,6 +15,8 @@
 #define ANSWERS_USEC (1500 * USEC_PER_MSEC)
 /* From the beginning of a stop to its event, where nothing is in QEMU's way. */
 #define STOP_LASTS_NS (500 * NSEC_PER_USEC)
+/* Two clocks, read one after the other, are no further apart than that unless one was set; adjtime(2) takes as much in 200 ms. */
+#define CLOCK_STEP_NS (100 * NSEC_PER_USEC)
 
 /* what the host is told */
 
@@ -308,10 +311,18 @@ static int64_t vm_stamp(const Vm *vm, const JsonView *event) {
         return MIN(stamp, MAX(vm->stop_began_boottime_ns, stamp - STOP_LASTS_NS));
 }
 
-/* By its stamp it was before ours: another hand's, or the half of a cont of a machine that ran already. */
+/*
+ * By its stamp it was before ours: another hand's, or the half of a cont of a machine that ran already.
+ * Stamps are by the wall clock: where that was set meanwhile they say nothing of what came first.
+ */
 static bool vm_is_older_stop(const Vm *vm, const char *name, const JsonView *event) {
-        return vm->run.stop_sent && str_equal(name, "STOP") &&
-               run_state_stamp(event) < vm->stop_sent_boottime_ns;
+        ClockSample now;
+
+        if (!vm->run.stop_sent || !str_equal(name, "STOP") ||
+            run_state_stamp(event) >= vm->stop_sent.boottime_ns)
+                return false;
+        clock_sample_take(&now);
+        return llabs(clock_sample_stepped_ns(&vm->stop_sent, &now)) < CLOCK_STEP_NS;
 }
 
 static void vm_on_event(void *userdata, const char *name, const JsonView *event) {

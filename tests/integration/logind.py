@@ -11,12 +11,13 @@ class LogindCase(SuspenddCase):
     """A host, the service, and machines a and b that run."""
 
     config = ""
+    sleep_clock = False
 
     @classmethod
     def setUpClass(cls):
         cls.host = start_host(sleep=1, inhibit_delay=5)
         cls.addClassCleanup(cls.host.stop)
-        cls.suspendd = Suspendd(cls.host, cls.config)
+        cls.suspendd = Suspendd(cls.host, cls.config, sleep_clock=cls.sleep_clock)
         cls.a, cls.b = (Qemu(cls.host.scratch, n, cls.host, kind="none").start() for n in "ab")
         for vm in (cls.a, cls.b):
             cls.addClassCleanup(vm.kill)
@@ -179,6 +180,89 @@ class Failures(LogindCase):
         self.suspendd.wait_state("idle")
         self.assert_running()
         self.wait_lock()
+
+
+class PlainSuspend(LogindCase):
+    """The end of a plain suspend, whose hooks take longer than its machines want to wait."""
+
+    sleep_clock = True
+    HOOK_SECONDS = 3
+
+    def setUp(self):
+        super().setUp()
+        self.host.write("/run/lab/hooks", str(self.HOOK_SECONDS))
+        self.addCleanup(self.host.write, "/run/lab/hooks", "0")
+        self.addCleanup(self.host.wait_awake)
+
+    def sleep_to_the_hooks(self):
+        """Sends the host to sleep; returns its record when the machines run, while the hooks are at work."""
+        number = self.suspendd.last_number() + 1
+        self.host.request_suspend()
+        record = self.suspendd.wait_record(number)
+        self.assertTrue(self.host.preparing_for_sleep(), "the hooks are at work")
+        return record
+
+    def test_machines_run_while_hooks_are_at_work(self):
+        begun = self.suspendd.log()
+        record = self.sleep_to_the_hooks()
+        self.assert_running()
+        self.assertTrue(self.host.preparing_for_sleep())
+        self.assertEqual((record["ended"], record["host_slept"]), ("woke", True))
+        self.assertEqual(self.locks(), [])
+        self.wait_lock()
+        self.assertFalse(self.host.preparing_for_sleep())
+        self.assertNotIn("no delay lock", self.suspendd.log()[len(begun):])
+
+    def test_second_sleep_right_after_the_hooks(self):
+        self.sleep_to_the_hooks()
+        self.wait_lock()
+        second = self.suspendd.suspend()
+        self.assertEqual((of(second, "a")["stood"], of(second, "b")["stood"]), ("paused", "paused"))
+        self.assert_running()
+
+    def test_logind_killed_while_hooks_are_at_work(self):
+        self.sleep_to_the_hooks()
+        self.host.systemctl("kill", "-s", "KILL", LOGIND)
+        self.wait_lock()
+        self.assert_running()
+
+    def test_suspendd_killed_while_hooks_are_at_work(self):
+        self.sleep_to_the_hooks()
+        pid = self.suspendd.pid()
+        self.suspendd.kill()
+        self.suspendd.wait_restarted(pid)
+        self.host.wait_awake()
+        self.suspendd.wait_state("idle")
+        self.wait_lock()
+        self.assert_running()
+
+    def test_what_only_looks_like_a_sleep_wakes_nobody(self):
+        """As an attempt does that fails after the clocks were stopped: systemd-sleep makes another one."""
+        self.host.set_sleep("hold")
+        number = self.suspendd.last_number() + 1
+        self.host.request_suspend()
+        self.host.wait_asleep()
+        self.host.run("/run/lab/sleepclock", "end")
+        with self.assertRaises(LabError):
+            self.a.wait_status("running", 1.5)
+        self.host.wake()
+        self.suspendd.wait_record(number)
+        self.assert_running()
+
+    def test_hooks_are_waited_for_if_an_admin_wants_it(self):
+        self.suspendd.configure("[Manager]\nWaitForHooks=yes\n")
+        self.suspendd.reload()
+        self.addCleanup(self.suspendd.reload)
+        self.addCleanup(self.suspendd.configure, self.config)
+        number = self.suspendd.last_number() + 1
+        self.host.request_suspend()
+        self.host.wait_asleep()
+        wait_for(lambda: not self.host.asleep(), 5, "awake", interval=0.05)
+        with self.assertRaises(LabError):
+            self.a.wait_status("running", self.HOOK_SECONDS / 2)
+        self.suspendd.wait_record(number)
+        self.assertFalse(self.host.preparing_for_sleep())
+        self.assert_running()
 
 
 class Block(LogindCase):

@@ -109,6 +109,7 @@ typedef enum MoveKind {
         MOVE_WAKE,         /* and that it is over */
         MOVE_FORGET,       /* logind is restarted amidst one, and tells nobody */
         MOVE_NOT_SLEEPING, /* which is found out */
+        MOVE_WOKE,         /* a plain suspend is over, and its hooks are at work */
         MOVE_UNANNOUNCED,  /* the host has slept, and nobody says so */
         MOVE_TIME,         /* a part of the budget goes by */
         MOVE_RESTORED,     /* the time to restore is over */

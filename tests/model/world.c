@@ -531,6 +531,12 @@ static bool host_play(Play *p, MoveKind kind) {
                 return host_forget(p);
         case MOVE_NOT_SLEEPING:
                 return s->is_alive && !s->is_announced && host_awake(p, CYCLE_EVENT_NOT_SLEEPING);
+        case MOVE_WOKE:
+                return host_tell(
+                                p,
+                                s->is_announced && s->cycle == CYCLE_SLEEPING &&
+                                                s->kind == KIND_SLEEP,
+                                CYCLE_EVENT_WAKE);
         case MOVE_UNANNOUNCED:
                 return host_tell(
                                 p,
@@ -627,6 +633,7 @@ static const char *const move_table[] = {
         [MOVE_WAKE] = "wake",
         [MOVE_FORGET] = "logind-forgets",
         [MOVE_NOT_SLEEPING] = "not-sleeping",
+        [MOVE_WOKE] = "wake-of-the-kernel",
         [MOVE_UNANNOUNCED] = "unannounced-sleep",
         [MOVE_TIME] = "time-goes-by",
         [MOVE_RESTORED] = "time-to-restore-is-over",

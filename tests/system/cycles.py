@@ -88,7 +88,8 @@ class FiveSleeps(SystemCase):
     # what was installed
 
     def test_systemd_has_nothing_to_say_against_the_units(self):
-        self.assertEqual(self.host.run("systemd-analyze verify suspendd.service suspendd-rescue.service 2>&1"), "")
+        # The machine has no manual.
+        self.assertEqual(self.host.run("systemd-analyze verify --man=no suspendd.service suspendd-rescue.service 2>&1"), "")
 
     def test_service_is_exposed_as_little_as_it_was_made(self):
         told = self.host.run("systemd-analyze security --no-pager suspendd.service")

@@ -14,7 +14,7 @@ class Events:
     """All that was written until now, in the order of writing."""
 
     def __init__(self, text):
-        self.rows = [json.loads(x) for x in text.splitlines()]
+        self.rows = [json.loads(x) for x in text.splitlines(True) if x.endswith("\n")]
         self.offsets = self._read_marks()
         self.all = list(self._events())
 
@@ -25,6 +25,8 @@ class Events:
         self.slept = []
         offsets = []
         for what, row in written.items():
+            if what not in stamped:
+                continue  # it is under way
             monotonic, boottime, _ = row["clocks"]
             self.slept.append(boottime - monotonic)
             offsets.append(row["stamp"] - stamped[what] + boottime - monotonic)

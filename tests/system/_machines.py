@@ -9,6 +9,7 @@ from _outer import MEDIA, OWN, VMS
 CLOCKS = re.compile(r"up=([0-9a-f]+) wall=([0-9a-f]+) rtc=([0-9a-f]+)\n")
 DAY_SECONDS = 86400
 
+
 class Guest:
     """What is known of one from outside: .outer, .name, and .folder, where its files are."""
 
@@ -33,7 +34,7 @@ class Machine(Guest):
     """One QEMU inside. Two monitors: suspendd's, and the tests' own, at which inside/watch.py listens.
 
     kind    "none": no hardware at all; "ticking": guest/guest.c, with a wall clock and an agent
-    user    whose it is: in that user's slice and folder, or root's in machine.slice
+    user    whose it is: a unit of that user's session, in a folder of theirs, or root's in machine.slice
     """
 
     def __init__(self, outer, name, kind="none", user=None):
@@ -57,11 +58,11 @@ class Machine(Guest):
     def start(self):
         """Starts it as a unit of its own. Returns itself."""
         self.outer.run("mkdir -p %s %s" % (self.folder, self.sockets))
-        where = "--slice=machine.slice"
+        where = "systemd-run --slice=machine.slice"
         if self.user:
             self.outer.run("chown %s %s %s" % (self.user, self.folder, self.sockets))
-            where = "--slice=user-$(id -u %s).slice --uid=%s" % (self.user, self.user)
-        self.outer.run("systemd-run -q --collect --unit=%s %s %s" % (self.unit, where, " ".join(self.arguments())))
+            where = self.outer.as_user(self.user, "systemd-run --user")
+        self.outer.run("%s -q --collect --unit=%s %s" % (where, self.unit, " ".join(self.arguments())))
         return self
 
     def signal(self, name):
@@ -90,6 +91,10 @@ class Domain(Guest):
         self.outer.run("chmod 777 %s && cp %s/ticking-guest.elf /var/lib/libvirt/images/guest.elf && virsh create %s/xml" %
                        (self.folder, MEDIA, self.folder), timeout=240)
         return self
+
+    def signal(self, name):
+        """Sends its QEMU a signal."""
+        self.outer.run("kill -%s $(cat /run/libvirt/qemu/%s.pid)" % (name, self.name))
 
     def status(self):
         """Its state as libvirt tells it."""

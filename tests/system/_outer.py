@@ -233,6 +233,10 @@ class Outer:
         status = self._ask("guest-exec-status", pid=pid)
         return status if status["exited"] else None
 
+    def as_user(self, user, command):
+        """The command that is this one of a user's, with the bus and the folder of their session."""
+        return "runuser -u %s -- env XDG_RUNTIME_DIR=/run/user/$(id -u %s) %s" % (user, user, command)
+
     def write(self, path, text, mode="644"):
         """Writes a file inside, its folder too."""
         self.run("mkdir -p %s && echo %s | base64 -d >%s && chmod %s %s" %

@@ -4,12 +4,13 @@
 import re
 import unittest
 
+from lab import wait_for
 from _case import MS, SECOND, SystemCase, of
 
 EXPOSURE_MAX = 1.2
 N_SLEEPS = 5
 SLEEP_SECONDS = 3
-SLOW = 5 * SECOND  # what may take so long in an emulated machine, when others keep this one busy
+TOLD_MAX = SECOND // 2  # between an event and what the record says of it, in an emulated machine
 
 
 class FiveSleeps(SystemCase):
@@ -55,7 +56,7 @@ class FiveSleeps(SystemCase):
                 stood = cycle.events.find(name, "RESUME").at - cycle.events.find(name, "STOP").at
                 told = of(cycle.record, name)["stopped_ns"]
                 self.assertGreaterEqual(told, cycle.record["slept_ns"])
-                self.assertLess(abs(told - stood), SLOW, name)
+                self.assertLess(abs(told - stood), TOLD_MAX, name)
 
     def test_guest_has_the_right_time(self):
         left = []
@@ -74,15 +75,16 @@ class FiveSleeps(SystemCase):
             self.assertEqual((cycle.record["protected"], cycle.record["overdue"]), (True, False))
         self.assert_no_overrun()
 
-    def test_wake_is_not_waited_for(self):
-        """How long after the kernel is awake the first machine runs, and when logind says that it is."""
+    def test_machines_run_before_logind_says_that_it_is_awake(self):
+        """Of a plain suspend, whose one sleep is over."""
         told = []
         for cycle in self.cycles:
             awake = cycle.events.find("kernel", "PM: suspend exit").at
             first = min(cycle.events.find(x, "RESUME").at for x in self.inside.RUNNING)
-            false = cycle.events.find("logind", "PrepareForSleep(false)").at
+            false = wait_for(lambda x=cycle: self.inside.events().find("logind", "PrepareForSleep(false)", x.mark), 30,
+                             "logind says that it is awake", interval=0.5).at
             told.append("%.0f (%.0f)" % ((first - awake) / MS, (false - awake) / MS))
-            self.assertLess(first - awake, SLOW)
+            self.assertLess(first, false)
         self.figure = "ms from the wake to the first machine (to logind's signal): %s" % ", ".join(told)
 
     # what was installed

@@ -34,12 +34,12 @@ class OddSleeps(SystemCase):
 
     def assert_stood(self, cycle):
         """All stood while the kernel slept."""
-        entry = cycle.events.find("kernel", "PM: suspend entry (deep)")
-        exit = cycle.events.find("kernel", "PM: suspend exit")
+        entry, woke, awake = (cycle.events.find("kernel", x).at for x in
+                              ("PM: suspend entry (deep)", "ACPI: PM: Low-level resume complete", "PM: suspend exit"))
         for name in self.inside.RUNNING:
-            self.assertLess(cycle.events.find(name, "STOP").at, entry.at, name)
-            self.assertGreater(cycle.events.find(name, "RESUME").at, entry.at, name)
-            self.assertLess(cycle.events.find(name, "RESUME").at - exit.at, 10 * SECOND, name)
+            self.assertLess(cycle.events.find(name, "STOP").at, entry, name)
+            self.assertGreater(cycle.events.find(name, "RESUME").at, woke, name)
+            self.assertLess(cycle.events.find(name, "RESUME").at - awake, 10 * SECOND, name)
 
     def assert_told(self, cycle, **wanted):
         """What the record says of the whole."""

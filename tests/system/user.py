@@ -3,7 +3,7 @@
 
 import unittest
 
-from lab import LabUnavailable
+from lab import LabUnavailable, wait_for
 from _case import SECOND, Inside, SystemCase, of
 from _machines import Machine
 from _outer import VERSION, VMS
@@ -30,7 +30,9 @@ class UserSession(SystemCase):
     def prepare(cls):
         """A machine of the user's beside the others."""
         cls.inside = Inside(cls.host)
-        cls.host.run("useradd --create-home %s" % USER)
+        cls.host.run("useradd --create-home %s && loginctl enable-linger %s" % (USER, USER))
+        wait_for(lambda: cls.host.run(cls.host.as_user(USER, "systemctl --user is-system-running"), check=False).strip() in
+                 ("running", "degraded"), 60, "a session of %s's" % USER, interval=1)
         cls.own = Machine(cls.host, "own", user=USER).start()
         cls.inside.machines.append(cls.own)
         cls.inside.start_suspendd("Directory=%s/%s\n" % (VMS, USER))
@@ -47,6 +49,7 @@ class UserSession(SystemCase):
         self.assertEqual((of(cycle.record, "own")["stood"], of(cycle.record, "own")["failed"]), ("paused", False))
         late = cycle.events.find("own", "RESUME").at - thawed.at
         first = min(cycle.events.find(x, "RESUME").at for x in self.inside.RUNNING) - thawed.at
+        self.assertLess(late, 3 * SECOND)
         self.figure = "runs %.2f s after the last hook, those of root's from %.2f s on" % (late / SECOND, first / SECOND)
         self.assert_no_overrun()
 

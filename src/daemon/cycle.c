@@ -775,6 +775,21 @@ void cycle_forget_ended(Cycle *c) {
         }
 }
 
+const ClockSample *cycle_accounted(const Cycle *c) {
+        return &c->private->accounted;
+}
+
+void cycle_set_accounted(Cycle *c, const ClockSample *accounted) {
+        const ClockSample *now = &c->private->accounted;
+
+        /* The clocks are not read at once: without a sleep either may be ahead. */
+        if (accounted->monotonic_ns >= 0 && accounted->boottime_ns >= 0 &&
+            accounted->monotonic_ns <= now->monotonic_ns &&
+            accounted->boottime_ns <= now->boottime_ns &&
+            accounted->monotonic_ns - accounted->boottime_ns < SLEPT_MIN_NS)
+                c->private->accounted = *accounted;
+}
+
 void cycle_on_enumerated(Cycle *c) {
         if (!c->private->is_enumerating)
                 return;
@@ -782,6 +797,7 @@ void cycle_on_enumerated(Cycle *c) {
         c->private->is_enumerating = false;
         cycle_forget_ended(c);
         cycle_leave(c);
+        cycle_on_clock_jump(c, 0);
 }
 
 /* time */

@@ -142,6 +142,14 @@ void cycle_set_delay_max(Cycle *c, uint64_t usec);
 int cycle_rehearse(Cycle *c, uint64_t for_usec);
 
 /*
+ * Up to when all sleep of the host has been measured: since the engine began, or the last cycle ended. What an
+ * earlier life knew may be told before machines are; once these are known, what the host has slept since then is
+ * an unannounced sleep. One that cannot be is left out.
+ */
+const ClockSample *cycle_accounted(const Cycle *c);
+void cycle_set_accounted(Cycle *c, const ClockSample *accounted);
+
+/*
  * The clock watch has fired: an unannounced sleep is made up for; after a step of the host's wall
  * clock, the clocks that were corrected by it are looked at once more.
  */

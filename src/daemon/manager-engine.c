@@ -49,6 +49,8 @@ static void ops_on_milestone(void *userdata, CycleMilestone milestone, Machine *
         manager_log_milestone(m, milestone);
         if (milestone == CYCLE_FINISHED || milestone == CYCLE_AMENDED)
                 manager_keep_record(m);
+        if (milestone == CYCLE_FINISHED)
+                (void) runtime_state_set_clocks(m->runtime_state, cycle_accounted(m->cycle));
         if (!cycle_is_urgent(m->cycle))
                 manager_chores(m);
 }

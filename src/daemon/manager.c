@@ -142,8 +142,13 @@ static void on_block_lock(Inhibitor *i _unused_, int error, void *userdata _unus
 
 /* All run, their clocks are right, and the cycle is recorded: the next start will not do it for us. */
 static void manager_try_quit(Manager *m) {
-        if (m->private->is_quitting && cycle_n_held(m->cycle) == 0 && m->cycle->state == CYCLE_IDLE)
-                (void) sd_event_exit(m->event, 0);
+        ClockSample now;
+
+        if (!m->private->is_quitting || cycle_n_held(m->cycle) > 0 || m->cycle->state != CYCLE_IDLE)
+                return;
+        clock_sample_take(&now);
+        (void) runtime_state_set_clocks(m->runtime_state, &now);
+        (void) sd_event_exit(m->event, 0);
 }
 
 static int on_quit_limit(sd_event_source *s _unused_, uint64_t usec _unused_, void *userdata) {
@@ -555,10 +560,13 @@ static int manager_start_bus(Manager *m) {
 
 /* Machines that an earlier life held are met by an engine that knows whether the host sleeps. */
 static void manager_adopt(Manager *m) {
+        const ClockSample *accounted = runtime_state_clocks(m->runtime_state);
         const JournalNote *notes;
         size_t n = journal_notes(m->journal, &notes);
         bool is_preparing;
 
+        if (accounted->boottime_ns > 0)
+                cycle_set_accounted(m->cycle, accounted);
         if (n == 0)
                 return;
         is_preparing = login1_is_preparing(m->bus);

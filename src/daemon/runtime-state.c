@@ -34,6 +34,7 @@ struct RuntimeState {
         Registration *registrations;
         size_t n_registrations;
         EntryList modes, distrusts;
+        ClockSample clocks;
 };
 
 /* entries */
@@ -243,6 +244,20 @@ static void load_entries(RuntimeState *s, JsonObject *root, const char *name, En
         }
 }
 
+static void load_clocks(RuntimeState *s, JsonObject *root) {
+        ClockSample c;
+        JsonObject *o;
+
+        if (json_get_object(root, "clocks", &o) < 0)
+                return;
+        if (json_get_int64(o, "monotonic_ns", &c.monotonic_ns) < 0 ||
+            json_get_int64(o, "boottime_ns", &c.boottime_ns) < 0 ||
+            json_get_int64(o, "realtime_ns", &c.realtime_ns) < 0)
+                (void) log_warning("%s: its clocks are left out", s->path);
+        else
+                s->clocks = c;
+}
+
 static int load_text(RuntimeState *s, const char *text, size_t size) {
         _cleanup_json_ JsonObject *root = NULL;
         int r;
@@ -256,6 +271,7 @@ static int load_text(RuntimeState *s, const char *text, size_t size) {
         load_registrations(s, root);
         load_entries(s, root, "modes", &s->modes);
         load_entries(s, root, "distrusts", &s->distrusts);
+        load_clocks(s, root);
 
         for (size_t i = s->modes.n; i-- > 0;)
                 if (mode_from_string(s->modes.entries[i].value) < 0) {
@@ -360,6 +376,19 @@ static int add_entries(JsonObject *root, const char *name, const EntryList *list
         return r;
 }
 
+static int add_clocks(JsonObject *root, const ClockSample *c) {
+        JsonObject *o = json_object_new_object();
+        int r = object_add(root, "clocks", o);
+
+        if (r >= 0)
+                r = object_add(o, "monotonic_ns", json_object_new_int64(c->monotonic_ns));
+        if (r >= 0)
+                r = object_add(o, "boottime_ns", json_object_new_int64(c->boottime_ns));
+        if (r >= 0)
+                r = object_add(o, "realtime_ns", json_object_new_int64(c->realtime_ns));
+        return r;
+}
+
 static int runtime_state_save(const RuntimeState *s) {
         _cleanup_json_ JsonObject *root = json_object_new_object();
         const char *text;
@@ -372,6 +401,8 @@ static int runtime_state_save(const RuntimeState *s) {
                 r = add_entries(root, "modes", &s->modes);
         if (r >= 0)
                 r = add_entries(root, "distrusts", &s->distrusts);
+        if (r >= 0 && s->clocks.boottime_ns > 0)
+                r = add_clocks(root, &s->clocks);
         if (r < 0)
                 return r;
         text = json_object_to_json_string_ext(root, JSON_C_TO_STRING_PLAIN);
@@ -427,4 +458,15 @@ int runtime_state_set_distrust(RuntimeState *s, const char *key, const char *why
         int r = entry_list_set(&s->distrusts, key, why);
 
         return r <= 0 ? r : runtime_state_save(s);
+}
+
+/* clocks */
+
+const ClockSample *runtime_state_clocks(const RuntimeState *s) {
+        return &s->clocks;
+}
+
+int runtime_state_set_clocks(RuntimeState *s, const ClockSample *clocks) {
+        s->clocks = *clocks;
+        return runtime_state_save(s);
 }

@@ -5,10 +5,11 @@
  * Runtime State
  *
  * What was told to the daemon or learnt by it since boot and must outlive a restart of it: machines
- * registered by hand, modes set by command, and machines that broke their word. A small JSON file
- * under the runtime directory, written aside and renamed at each change.
+ * registered by hand, modes set by command, machines that broke their word, and up to when it has seen
+ * the host's sleeps. A small JSON file under the runtime directory, written aside and renamed at each change.
  */
 
+#include "common/clock-sample.h"
 #include "daemon/policy.h"
 
 typedef struct Registration {
@@ -51,3 +52,8 @@ int runtime_state_set_mode(RuntimeState *s, const char *name, Mode mode);
 
 const char *runtime_state_distrust(const RuntimeState *s, const char *key);
 int runtime_state_set_distrust(RuntimeState *s, const char *key, const char *why);
+
+/* the clocks when it last knew that all sleep had been measured; all zero: it never did */
+
+const ClockSample *runtime_state_clocks(const RuntimeState *s);
+int runtime_state_set_clocks(RuntimeState *s, const ClockSample *clocks);

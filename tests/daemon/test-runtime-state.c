@@ -121,6 +121,24 @@ START_TEST(test_bad_entries_are_left_out_alone) {
 }
 END_TEST
 
+START_TEST(test_clocks_outlive_a_restart) {
+        const ClockSample clocks = { 1, INT64_MAX, -3 };
+        RuntimeState *s = open_state();
+
+        ck_assert_int_eq(runtime_state_clocks(s)->boottime_ns, 0);
+        ck_assert_int_eq(runtime_state_set_clocks(s, &clocks), 0);
+        runtime_state_free(s);
+        s = open_state();
+        ck_assert_mem_eq(runtime_state_clocks(s), &clocks, sizeof(clocks));
+        runtime_state_free(s);
+
+        scratch_write("state", "{\"clocks\":{\"monotonic_ns\":1,\"boottime_ns\":\"2\",\"realtime_ns\":3}}");
+        s = open_state();
+        ck_assert_int_eq(runtime_state_clocks(s)->boottime_ns, 0);
+        runtime_state_free(s);
+}
+END_TEST
+
 /* Cut short anywhere, or with any byte wrong: it opens, and can be written again. */
 START_TEST(test_broken_file_is_survived) {
         const Registration a = registration("name", "/run/a.sock", NULL);
@@ -226,6 +244,7 @@ int main(void) {
         tcase_add_test(c, test_file_that_others_could_have_written_is_left_out);
         tcase_add_test(c, test_what_is_taken_back_is_gone);
         tcase_add_test(c, test_bad_entries_are_left_out_alone);
+        tcase_add_test(c, test_clocks_outlive_a_restart);
         tcase_add_test(c, test_broken_file_is_survived);
         tcase_add_test(c, test_hostile_sizes_are_bounded);
         tcase_add_test(c, test_names_that_are_no_utf8_cost_nobody_else);

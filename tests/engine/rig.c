@@ -143,6 +143,8 @@ static void ops_on_milestone(void *userdata, CycleMilestone milestone, Machine *
         if (milestone != CYCLE_FINISHED && milestone != CYCLE_AMENDED)
                 return;
         r->finished = r->cycle->report;
+        if (milestone == CYCLE_FINISHED && !r->is_dead)
+                r->accounted = *cycle_accounted(r->cycle);
         if (r->wants_records && !r->is_dead)
                 rig_keep_record(r);
 }
@@ -229,6 +231,8 @@ void rig_start(Rig *r) {
                 abort();
 
         ops_take_lock(r);
+        if (r->accounted.boottime_ns > 0)
+                cycle_set_accounted(r->cycle, &r->accounted);
         if (r->journal && journal_notes(r->journal, &notes) > 0)
                 cycle_handle(r->cycle,
                              r->is_announced ? CYCLE_EVENT_ADOPT_ASLEEP : CYCLE_EVENT_ADOPT_AWAKE);

@@ -47,6 +47,7 @@ typedef struct Rig {
         unsigned n_milestones[CYCLE_MILESTONE_MAX];
         unsigned n_distrusted, n_changed;
         uint64_t locked_usec, released_usec; /* when the lock was taken or let go last */
+        ClockSample accounted; /* by then, as the manager keeps it for its next life */
         CycleReport finished;                /* of the cycle that ended last */
         char *record;                        /* of the same, if wanted */
         bool wants_records;

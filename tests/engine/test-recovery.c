@@ -445,6 +445,52 @@ START_TEST(test_note_is_written_before_the_act) {
 }
 END_TEST
 
+/* What the last life knew is older than the sleep, of which nobody was told. */
+START_TEST(test_sleep_while_no_daemon_lived_is_made_up_for) {
+        start(FAKE_LATER, MSEC(20));
+        rig_sleep(&r);
+        rig_pass(&r, MSEC(100));
+        rig_wake(&r, HOUR_USEC);
+        rig_pass(&r, 60 * USEC_PER_SEC);
+        ck_assert_uint_eq(r.n_milestones[CYCLE_FINISHED], 1);
+        rig_crash(&r);
+        rig_sleep_dead(&r, 2 * HOUR_USEC);
+        rig_start(&r);
+        rig_pass(&r, 60 * USEC_PER_SEC);
+        ck_assert_uint_eq(r.n_milestones[CYCLE_FINISHED], 2);
+        ck_assert_int_eq(r.finished.kind, CYCLE_KIND_UNANNOUNCED);
+        ck_assert_int_eq(r.finished.slept_ns, 7200 * NSEC_PER_SEC);
+        rig_crash(&r); /* and that once */
+        rig_start(&r);
+        rig_pass(&r, 60 * USEC_PER_SEC);
+        ck_assert_uint_eq(r.n_milestones[CYCLE_FINISHED], 2);
+        finish("after a sleep that nobody saw", 0);
+}
+END_TEST
+
+/* Of another boot, or written by whoever could. */
+START_TEST(test_clocks_that_cannot_be_are_no_sleep) {
+        const int64_t second = NSEC_PER_SEC;
+        const ClockSample impossible[] = {
+                { -second, second, 0 },
+                { 2 * second, second, 0 },
+                { INT64_MAX, INT64_MAX, 0 },
+                { 0, INT64_MAX, 0 },
+                { INT64_MIN, INT64_MAX, 0 },
+        };
+
+        start(FAKE_LATER, MSEC(20));
+        for (size_t i = 0; i < ARRAY_LEN(impossible); i++) {
+                rig_crash(&r);
+                r.accounted = impossible[i];
+                rig_start(&r);
+                rig_pass(&r, 60 * USEC_PER_SEC);
+                ck_assert_uint_eq(r.n_milestones[CYCLE_FINISHED], 0);
+        }
+        finish("with clocks that cannot be", 0);
+}
+END_TEST
+
 int main(void) {
         Suite *suite = suite_create("recovery");
         TCase *tcase = tcase_create("recovery");
@@ -466,6 +512,8 @@ int main(void) {
                         2);
         tcase_add_test(tcase, test_a_sleep_that_is_recorded_is_not_counted_again);
         tcase_add_test(tcase, test_of_two_sleeps_the_recorded_one_is_not_counted);
+        tcase_add_test(tcase, test_sleep_while_no_daemon_lived_is_made_up_for);
+        tcase_add_test(tcase, test_clocks_that_cannot_be_are_no_sleep);
         tcase_add_test(tcase, test_what_others_ran_meanwhile_is_left_running);
         tcase_add_test(tcase, test_another_start_of_a_vm_is_not_adopted);
         tcase_add_test(tcase, test_machine_seen_late_is_adopted_amidst_a_sleep);

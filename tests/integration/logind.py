@@ -249,6 +249,18 @@ class PlainSuspend(LogindCase):
         self.suspendd.wait_record(number)
         self.assert_running()
 
+    def test_sleep_while_no_daemon_was_there_is_made_up_for(self):
+        self.suspendd.stop()
+        number = self.suspendd.last_number() + 1
+        self.host.set_sleep(2)
+        mark = self.a.monitor.mark()
+        self.host.suspend()
+        self.suspendd.start()
+        record = self.suspendd.wait_record(number)
+        self.assertEqual((record["kind"], record["host_slept"]), ("unannounced", True))
+        self.assertAlmostEqual(record["slept_ns"] / 1e9, 2, delta=0.5)
+        self.assertEqual([x for x in self.a.monitor.events[mark:] if x.name == "STOP"], [])
+
     def test_hooks_are_waited_for_if_an_admin_wants_it(self):
         self.suspendd.configure("[Manager]\nWaitForHooks=yes\n")
         self.suspendd.reload()

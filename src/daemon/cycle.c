@@ -679,7 +679,7 @@ void cycle_set_delay_max(Cycle *c, uint64_t usec) {
 }
 
 int cycle_rehearse(Cycle *c, uint64_t for_usec) {
-        if (c->state != CYCLE_IDLE)
+        if (c->state != CYCLE_IDLE || c->private->is_early)
                 return -EBUSY;
         c->private->rehearse_usec = for_usec;
         c->private->is_rehearsal_due = true;

@@ -138,7 +138,7 @@ void cycle_wake_early(Cycle *c);
 
 void cycle_set_delay_max(Cycle *c, uint64_t usec);
 
-/* Begins a rehearsal whose sleep takes @for_usec. Returns: 0; -EBUSY in a cycle. */
+/* Begins a rehearsal whose sleep takes @for_usec. Returns: 0; -EBUSY in a cycle, or while logind is still in one. */
 int cycle_rehearse(Cycle *c, uint64_t for_usec);
 
 /*

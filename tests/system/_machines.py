@@ -77,9 +77,10 @@ class Machine(Guest):
 class Domain(Guest):
     """A domain of libvirt inside, with the ticking guest; it has no agent, for which libvirt wants a virtio channel."""
 
+    IMAGE = "/var/lib/libvirt/images/guest.elf"
     XML = """<domain type='qemu' xmlns:qemu='http://libvirt.org/schemas/domain/qemu/1.0'><name>{name}</name>
 <memory unit='MiB'>16</memory><vcpu>1</vcpu><clock offset='utc'/>
-<os><type arch='x86_64' machine='pc'>hvm</type><kernel>/var/lib/libvirt/images/guest.elf</kernel></os>
+<os><type arch='x86_64' machine='pc'>hvm</type><kernel>{image}</kernel></os>
 <devices><controller type='usb' model='none'/><memballoon model='none'/></devices>
 <qemu:commandline><qemu:arg value='-qmp'/><qemu:arg value='unix:{folder}/{name}.mon,server=on,wait=off'/>
 <qemu:arg value='-debugcon'/><qemu:arg value='file:{folder}/{name}.out'/></qemu:commandline></domain>
@@ -87,10 +88,17 @@ class Domain(Guest):
 
     def start(self):
         """Starts it, and libvirtd by its socket. Returns itself."""
-        self.outer.write(self.folder + "/xml", self.XML.format(name=self.name, folder=self.folder))
-        self.outer.run("chmod 777 %s && cp %s/ticking-guest.elf /var/lib/libvirt/images/guest.elf && virsh create %s/xml" %
-                       (self.folder, MEDIA, self.folder), timeout=240)
+        self.outer.run("cp %s/ticking-guest.elf %s" % (MEDIA, self.IMAGE))
+        return self._create()
+
+    def _create(self):
+        self.outer.write(self.folder + "/xml", self.XML.format(name=self.name, folder=self.folder, image=self.IMAGE))
+        self.outer.run("chmod 777 %s" % self.folder)
+        self._virsh("create %s/xml" % self.folder, timeout=240)
         return self
+
+    def _virsh(self, command, **more):
+        return self.outer.run("virsh " + command, **more)
 
     def signal(self, name):
         """Sends its QEMU a signal."""
@@ -98,4 +106,27 @@ class Domain(Guest):
 
     def status(self):
         """Its state as libvirt tells it."""
-        return self.outer.run("virsh domstate " + self.name).strip()
+        return self._virsh("domstate " + self.name).strip()
+
+
+class SessionDomain(Domain):
+    """One of a user's own libvirt, whose daemon runs in that user's session."""
+
+    IMAGE = MEDIA + "/ticking-guest.elf"
+
+    def __init__(self, outer, name, user):
+        super().__init__(outer, name)
+        self.user = user
+
+    def start(self):
+        """Starts it, and before it libvirtd in the session. Returns itself."""
+        self.outer.run(self.outer.as_user(self.user, "systemd-run --user -q --unit=libvirtd libvirtd"))
+        wait_for(lambda: self._virsh("uri", check=False), 60, "libvirtd of %s's" % self.user, interval=1)
+        return self._create()
+
+    def uri(self):
+        """Of that daemon, for root."""
+        return "qemu+unix:///session?socket=/run/user/%s/libvirt/libvirt-sock" % self.outer.run("id -u " + self.user).strip()
+
+    def _virsh(self, command, **more):
+        return self.outer.run(self.outer.as_user(self.user, "virsh -q -c qemu:///session " + command), **more)

@@ -121,6 +121,18 @@ class Held(PackagesCase):
         self.packages.install(*[self.packages.newer(x, NEWER) for x in ("suspendd", "suspendd-libvirt")])
         self.assert_goes_on(old)
 
+    def test_plugin_that_comes_leaves_them_held(self):
+        self.hold()
+        old = self.packages.pid()
+        self.packages.install("suspendd-libvirt")
+        self.assert_goes_on(old)
+
+    def test_renewed_twice_it_holds_on(self):
+        self.hold()
+        old = self.packages.pid()
+        self.host.run("sh", "-c", "/usr/lib/suspendd/renew && /usr/lib/suspendd/renew")
+        self.assert_goes_on(old)
+
     def test_removal_has_them_run(self):
         self.hold()
         self.packages.dpkg("--remove", "suspendd")

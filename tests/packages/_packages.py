@@ -7,8 +7,8 @@ import re
 import shutil
 import subprocess
 
-from lab import Host, LabCase, LabUnavailable, Qemu, host_root
-from lab.suspendd import UNIT, Suspendd
+from lab import Host, LabCase, LabUnavailable, Qemu, host_root, wait_for
+from lab.suspendd import RESCUE, UNIT, Suspendd
 
 REPOSITORY = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 DEB = os.environ.get("SUSPENDD_DEB", os.path.join(REPOSITORY, "build", "deb"))
@@ -122,6 +122,21 @@ class PackagesCase(LabCase):
             self.addCleanup(machine.kill)
             self.packages.wait_machine(machine.name, run_state="running")
         return machines
+
+    def die_for_good(self):
+        """From now on nothing starts suspendd again when it has died."""
+        self.host.write("/etc/systemd/system/suspendd.service.d/dies.conf", "[Service]\nRestart=no\n")
+        self.host.systemctl("daemon-reload")
+
+    def strand(self):
+        """Holds machines and has suspendd die, and no rescue come; the host is awake when this is over."""
+        self.die_for_good()
+        self.host.systemctl("mask", "--runtime", RESCUE)
+        self.packages.hold()
+        self.packages.kill()
+        wait_for(lambda: self.host.unit_property(UNIT, "ActiveState") == "failed", 10, "a failure")
+        self.packages.wake()
+        self.host.systemctl("unmask", "--runtime", RESCUE)
 
     def assert_run(self, machines):
         """QEMU itself says that they run."""

@@ -8,7 +8,7 @@ import unittest
 from lab import wait_for
 from lab.domain import Domain
 from lab.libvirt import Libvirt
-from _packages import ALL, UNIT, PackagesCase
+from _packages import ALL, RESCUE, UNIT, PackagesCase
 
 NEWER = "99"
 
@@ -20,7 +20,7 @@ class Install(PackagesCase):
         self.packages.install(*ALL)
         self.assertEqual(self.host.unit_property(UNIT, "ActiveState"), "active")
         self.assertEqual(self.host.unit_property(UNIT, "UnitFileState"), "enabled")
-        self.assertEqual(self.host.unit_property("suspendd-rescue.service", "ActiveState"), "inactive")
+        self.assertEqual(self.host.unit_property(RESCUE, "ActiveState"), "inactive")
         self.assertEqual(self.packages.ctl("list", check=False).returncode, 0)
         self.assertIn("org.suspendd1", str(self.host.run("busctl", "--acquired", "list").stdout))
         # In a guest its udev rule starts it.
@@ -148,11 +148,10 @@ class Held(PackagesCase):
         self.assertFalse(self.host.exists("/var/lib/suspendd"))
 
     def test_removal_of_one_that_died_has_them_run_after_the_wake(self):
-        self.host.write("/etc/systemd/system/suspendd.service.d/dies.conf", "[Service]\nRestart=no\n")
-        self.host.systemctl("daemon-reload")
+        self.die_for_good()
         self.hold()
         self.packages.kill()
-        wait_for(lambda: self.host.unit_property("suspendd-rescue.service", "ActiveState") == "activating", 10, "a rescue")
+        wait_for(lambda: self.host.unit_property(RESCUE, "ActiveState") == "activating", 10, "a rescue")
         self.packages.dpkg("--remove", "suspendd")
         for machine in self.machines:
             self.assertEqual(machine.status(), "paused", "the host still sleeps")
@@ -160,15 +159,9 @@ class Held(PackagesCase):
         self.assert_run(self.machines)
 
     def test_removal_of_one_that_died_has_them_run_if_the_host_is_awake(self):
-        self.host.write("/etc/systemd/system/suspendd.service.d/dies.conf", "[Service]\nRestart=no\n")
-        self.host.systemctl("mask", "--runtime", "suspendd-rescue.service")
-        self.hold()
-        self.packages.kill()
-        wait_for(lambda: self.host.unit_property(UNIT, "ActiveState") == "failed", 10, "a failure")
-        self.packages.wake()
+        self.strand()
         for machine in self.machines:
             self.assertEqual(machine.status(), "paused", "nobody has run it again")
-        self.host.systemctl("unmask", "--runtime", "suspendd-rescue.service")
         self.packages.dpkg("--remove", "suspendd")
         self.assert_run(self.machines)
 
@@ -176,18 +169,26 @@ class Held(PackagesCase):
 class HeldDomain(PackagesCase):
     """A domain of libvirt, held."""
 
-    def test_domain_runs_when_its_plugin_is_removed(self):
-        libvirt = Libvirt(self.host).start()
-        domain = Domain(libvirt, "web", kind="none").start()
-        self.addCleanup(domain.kill)
+    def setUp(self):
+        super().setUp()
+        self.domain = Domain(Libvirt(self.host).start(), "web", kind="none").start()
+        self.addCleanup(self.domain.kill)
         self.packages.install("suspendd", "suspendd-libvirt")
         self.packages.wait_machine("web", run_state="running")
+
+    def test_domain_runs_when_its_plugin_is_removed(self):
         self.packages.hold()
-        domain.wait_state("paused")
+        self.domain.wait_state("paused")
         self.packages.dpkg("--remove", "suspendd-libvirt")
-        domain.wait_state("running")
+        self.domain.wait_state("running")
         self.packages.wake()
-        domain.wait_state("running")
+        self.domain.wait_state("running")
+
+    def test_domain_of_one_that_died_runs_when_all_is_removed(self):
+        self.strand()
+        self.domain.wait_state("paused")
+        self.packages.dpkg("--remove", "suspendd", "suspendd-libvirt")
+        self.domain.wait_state("running")
 
 
 if __name__ == "__main__":

@@ -147,14 +147,16 @@ class Held(PackagesCase):
         self.assertFalse(self.host.exists("/run/suspendd"))
         self.assertFalse(self.host.exists("/var/lib/suspendd"))
 
-    def test_removal_of_one_that_died_has_them_run_after_the_wake(self):
+    def test_purge_of_one_that_died_has_them_run_after_the_wake(self):
         self.die_for_good()
         self.hold()
         self.packages.kill()
         wait_for(lambda: self.host.unit_property(RESCUE, "ActiveState") == "activating", 10, "a rescue")
-        self.packages.dpkg("--remove", "suspendd")
+        self.packages.dpkg("--purge", "suspendd")
         for machine in self.machines:
             self.assertEqual(machine.status(), "paused", "the host still sleeps")
+        self.assertTrue(self.host.exists("/run/suspendd/cycle"), "the rescue needs it")
+        self.assertFalse(self.host.exists("/var/lib/suspendd"))
         self.packages.wake()
         self.assert_run(self.machines)
 

@@ -8,7 +8,7 @@ import unittest
 from lab import wait_for
 from lab.domain import Domain
 from lab.libvirt import Libvirt
-from _packages import ALL, RESCUE, UNIT, PackagesCase
+from _packages import ALL, RESCUE, UNIT, VMS, PackagesCase
 
 NEWER = "99"
 
@@ -35,7 +35,7 @@ class Install(PackagesCase):
         self.assertEqual(os.readlink("/proc/%d/exe" % self.packages.pid()), "/usr/lib/suspendd/suspendd")
         self.packages.wait_machine("a", run_state="running")
         self.assert_run([a])
-        self.assertIn(self.packages.vms.split("/root")[-1], self.host.read("/etc/suspendd/suspendd.conf.d/vms.conf"))
+        self.assertIn(VMS, self.host.read("/etc/suspendd/suspendd.conf.d/vms.conf"))
 
     def test_what_an_admin_stopped_and_disabled_stays_so_over_an_upgrade(self):
         self.packages.install("suspendd")
@@ -82,6 +82,7 @@ class Held(PackagesCase):
         self.machines = self.start_machines("a", "b")
 
     def hold(self):
+        """Sends the host to sleep, and sees that both are held."""
         self.packages.hold()
         self.packages.wait_held(2)
         for machine in self.machines:

@@ -87,17 +87,18 @@ class Held(PackagesCase):
         self.packages.wait_held(2)
         for machine in self.machines:
             self.assertEqual(machine.status(), "paused")
+        self.marks = [x.monitor.mark() for x in self.machines]
 
     def assert_goes_on(self, old):
         """A new process holds on to both, and after the wake they run and the record is whole."""
         self.packages.wait_restarted(old)
         self.packages.wait_held(2)
-        marks = [x.monitor.mark() for x in self.machines]
-        for machine in self.machines:
+        for machine, mark in zip(self.machines, self.marks):
             self.assertEqual(machine.status(), "paused")
+            self.assertIsNone(machine.monitor.find("RESUME", mark))
         self.packages.wake()
         self.assert_run(self.machines)
-        for machine, mark in zip(self.machines, marks):
+        for machine, mark in zip(self.machines, self.marks):
             self.assertIsNone(machine.monitor.find("STOP", mark))
         record = self.packages.wait_record(1)
         self.assertEqual(sorted((x["name"], x["stood"], x["failed"]) for x in record["machines"]),

@@ -6,9 +6,7 @@ import os
 import unittest
 
 from lab import wait_for
-from lab.domain import Domain
-from lab.libvirt import Libvirt
-from _packages import ALL, RESCUE, UNIT, VMS, PackagesCase
+from _packages import ALL, RESCUE, UNIT, VMS, HeldCase, HeldDomainCase, PackagesCase
 
 NEWER = "99"
 
@@ -74,36 +72,8 @@ class Install(PackagesCase):
         self.assertEqual(self.host.systemctl("list-units", "--all", "--no-legend", "suspend[d-]*").stdout.strip(), "")
 
 
-class Held(PackagesCase):
+class Held(HeldCase):
     """In the middle of a sleep, with two machines held."""
-
-    def setUp(self):
-        super().setUp()
-        self.machines = self.start_machines("a", "b")
-
-    def hold(self):
-        """Sends the host to sleep, and sees that both are held."""
-        self.packages.hold()
-        self.packages.wait_held(2)
-        for machine in self.machines:
-            self.assertEqual(machine.status(), "paused")
-        self.marks = [x.monitor.mark() for x in self.machines]
-
-    def assert_goes_on(self, old):
-        """A new process holds on to both, and after the wake they run and the record is whole."""
-        self.packages.wait_restarted(old)
-        self.packages.wait_held(2)
-        for machine, mark in zip(self.machines, self.marks):
-            self.assertEqual(machine.status(), "paused")
-            self.assertIsNone(machine.monitor.find("RESUME", mark))
-        self.packages.wake()
-        self.assert_run(self.machines)
-        for machine, mark in zip(self.machines, self.marks):
-            self.assertIsNone(machine.monitor.find("STOP", mark))
-        record = self.packages.wait_record(1)
-        self.assertEqual(sorted((x["name"], x["stood"], x["failed"]) for x in record["machines"]),
-                         [("a", "paused", False), ("b", "paused", False)])
-        self.assertEqual(self.packages.overruns(), [])
 
     def test_upgrade_holds_on_and_they_run_after_the_wake(self):
         self.hold()
@@ -129,10 +99,18 @@ class Held(PackagesCase):
         self.packages.install("suspendd-libvirt")
         self.assert_goes_on(old)
 
-    def test_renewed_twice_it_holds_on(self):
+    def test_renewal_is_over_when_they_are_held_again(self):
         self.hold()
         old = self.packages.pid()
-        self.host.run("sh", "-c", "/usr/lib/suspendd/renew && /usr/lib/suspendd/renew")
+        for machine in self.machines:
+            machine.freeze()
+        renewal = self.host.popen(["/usr/lib/suspendd/renew"])
+        self.packages.wait_restarted(old)
+        self.assertIsNone(renewal.poll())
+        for machine in self.machines:
+            machine.thaw()
+        self.assertEqual(renewal.wait(10), 0)
+        self.assertGreater(self.packages.manager("NHeld"), 0)
         self.assert_goes_on(old)
 
     def test_removal_has_them_run(self):
@@ -170,15 +148,8 @@ class Held(PackagesCase):
         self.assert_run(self.machines)
 
 
-class HeldDomain(PackagesCase):
+class HeldDomain(HeldDomainCase):
     """A domain of libvirt, held."""
-
-    def setUp(self):
-        super().setUp()
-        self.domain = Domain(Libvirt(self.host).start(), "web", kind="none").start()
-        self.addCleanup(self.domain.kill)
-        self.packages.install("suspendd", "suspendd-libvirt")
-        self.packages.wait_machine("web", run_state="running")
 
     def test_domain_runs_when_its_plugin_is_removed(self):
         self.packages.hold()

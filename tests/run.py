@@ -91,6 +91,11 @@ class Suites:
         files = [os.path.join(TESTS, "integration", x + ".py") for x in NEWER]
         self._python(report, unit.PLAIN, files, WAITING_JOBS, {"SUSPENDD_TEST_ROOT": "debian13"})
 
+    def packages_newer(self, report):
+        """How they come and go on Debian 13."""
+        files = [os.path.join(TESTS, "packages", "life.py")]
+        self._python(report, unit.PLAIN, files, more_env={"SUSPENDD_TEST_ROOT": "debian13"})
+
     def soak(self, report):
         """Some hosts at random for two minutes ($SUSPENDD_SOAK: seconds)."""
         self._python(report, unit.PLAIN, [os.path.join(TESTS, "soak", "selftest.py")])
@@ -131,6 +136,7 @@ ALL = [
     ("clocks", Suites.clocks, "plain", False),
     ("packages", Suites.packages, "plain deb", False),
     ("integration, systemd 257", Suites.integration_newer, "plain", False),
+    ("packages, systemd 257", Suites.packages_newer, "plain deb", False),
     ("soak", Suites.soak, "plain", False),
     ("integration, ASan+UBSan", Suites.integration_asan, "asan", False),
     ("system", Suites.system, "plain deb", False),

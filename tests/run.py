@@ -93,8 +93,8 @@ class Suites:
 
     def packages_newer(self, report):
         """How they come and go on Debian 13."""
-        files = [os.path.join(TESTS, "packages", "life.py")]
-        self._python(report, unit.PLAIN, files, more_env={"SUSPENDD_TEST_ROOT": "debian13"})
+        files = [os.path.join(TESTS, "packages", x) for x in ("held.py", "life.py")]
+        self._python(report, unit.PLAIN, files, WAITING_JOBS, {"SUSPENDD_TEST_ROOT": "debian13"})
 
     def soak(self, report):
         """Some hosts at random for two minutes ($SUSPENDD_SOAK: seconds)."""

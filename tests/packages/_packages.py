@@ -16,6 +16,7 @@ REPOSITORY = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__f
 DEB = os.environ.get("SUSPENDD_DEB", os.path.join(REPOSITORY, "build", "deb"))
 ROOT = os.environ.get("SUSPENDD_TEST_ROOT")
 ALL = ("suspendd", "suspendd-libvirt", "suspendd-guest", "suspendd-dev")
+NEWER = "99"  # a version
 VMS = "/run/vms"
 CONFIG = "[Manager]\nPlugins=page\n[Plugin qmp]\nDirectory=%s\n" % VMS
 

@@ -56,7 +56,7 @@ def build():
     run("tar", "--create", "--gzip", "--file=%s/SOURCES/suspendd-%s.tar.gz" % (top, version), "--directory=" + source,
         "--exclude=./obj-*", "--exclude=./debian", "--exclude=./tests", "--transform=s,^[.],suspendd-%s," % version, ".")
     defined = [x for name, value in MACROS.items() for x in ("--define", "%s %s" % (name, value))]
-    run("rpmbuild", "--nodeps", "-bb", "--define", "_topdir " + top, *defined, SPEC)
+    run("rpmbuild", "--nodeps", "-bb", "--define", "_topdir " + top, "--define", "_tmppath " + top, *defined, SPEC)
     built = [os.path.join(folder, x) for folder, _, files in os.walk(top + "/RPMS") for x in files]
     return {run("rpm", "-qp", "--queryformat", "%{name}", x): x for x in built}
 

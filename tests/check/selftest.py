@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 """The checks see what they are for: each is shown a broken file and the same file mended."""
 
+import argparse
 import json
 import os
 import re
@@ -15,6 +16,7 @@ import _text
 import _tools
 import _units
 from _tree import ROOT, Tree, Unavailable
+from run import run_suite
 from runner.faults import IDS, count, rows_of
 from runner.results import FAILED, PASSED, SKIPPED, Report
 
@@ -192,6 +194,13 @@ class CheckTest(unittest.TestCase):
         others.add("m.C.test_b (n=1)", PASSED)
         self.assertEqual(count([units, others], rows), "faults: 2 rows tested, 1 not shown, with their reasons, 1 failed, "
                                                        "1 not this time (tests/faults.md)")
+
+    def test_suite_whose_build_is_broken_fails_and_others_run(self):
+        ran = []
+        suites = [("a", lambda *_: ran.append("a"), "plain deb", False), ("b", lambda *_: ran.append("b"), "plain", False)]
+        reports = [run_suite(x, ["deb"], argparse.Namespace(only="b")) for x in suites]
+        self.assertEqual([[x.detail for x in report.outcomes] for report in reports], [["build deb failed"], []])
+        self.assertEqual(ran, ["b"])
 
     def test_layout(self):
         self.assert_sees(_tools.layout, "src/a.c", "int  a;\n", "int a;\n")

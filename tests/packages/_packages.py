@@ -7,13 +7,16 @@ import re
 import shutil
 import subprocess
 
-from lab import Host, LabCase, LabUnavailable, Qemu, host_root
-from lab.suspendd import UNIT, Suspendd
+from lab import Host, LabCase, LabUnavailable, Qemu, host_root, wait_for
+from lab.domain import Domain
+from lab.libvirt import Libvirt
+from lab.suspendd import RESCUE, UNIT, Suspendd
 
 REPOSITORY = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 DEB = os.environ.get("SUSPENDD_DEB", os.path.join(REPOSITORY, "build", "deb"))
 ROOT = os.environ.get("SUSPENDD_TEST_ROOT")
 ALL = ("suspendd", "suspendd-libvirt", "suspendd-guest", "suspendd-dev")
+NEWER = "99"  # a version
 VMS = "/run/vms"
 CONFIG = "[Manager]\nPlugins=page\n[Plugin qmp]\nDirectory=%s\n" % VMS
 
@@ -107,10 +110,12 @@ class Packages(Suspendd):
 class PackagesCase(LabCase):
     """A test with a host of its own, and nothing installed yet."""
 
+    make_packages = Packages
+
     def setUp(self):
         self.host = start_host()
         self.addCleanup(self.host.stop)
-        self.packages = Packages(self.host)
+        self.packages = self.make_packages(self.host)
 
     def start_machines(self, *names):
         """Installs suspendd, and has it see machines of these names."""
@@ -123,7 +128,65 @@ class PackagesCase(LabCase):
             self.packages.wait_machine(machine.name, run_state="running")
         return machines
 
+    def die_for_good(self):
+        """From now on nothing starts suspendd again when it has died."""
+        self.host.write("/etc/systemd/system/suspendd.service.d/dies.conf", "[Service]\nRestart=no\n")
+        self.host.systemctl("daemon-reload")
+
+    def strand(self):
+        """Holds machines and has suspendd die, and no rescue come; the host is awake when this is over."""
+        self.die_for_good()
+        self.host.systemctl("mask", "--runtime", RESCUE)
+        self.packages.hold()
+        self.packages.kill()
+        wait_for(lambda: self.host.unit_property(UNIT, "ActiveState") == "failed", 10, "a failure")
+        self.packages.wake()
+        self.host.systemctl("unmask", "--runtime", RESCUE)
+
     def assert_run(self, machines):
         """QEMU itself says that they run."""
         for machine in machines:
             machine.wait_status("running")
+
+
+class HeldCase(PackagesCase):
+    """A test with two machines, which it can hold."""
+
+    def setUp(self):
+        super().setUp()
+        self.machines = self.start_machines("a", "b")
+
+    def hold(self):
+        """Sends the host to sleep, and sees that both are held."""
+        self.packages.hold()
+        self.packages.wait_held(2)
+        for machine in self.machines:
+            self.assertEqual(machine.status(), "paused")
+        self.marks = [x.monitor.mark() for x in self.machines]
+
+    def assert_goes_on(self, old):
+        """A new process holds on to both, and after the wake they run and the record is whole."""
+        self.packages.wait_restarted(old)
+        self.packages.wait_held(2)
+        for machine, mark in zip(self.machines, self.marks):
+            self.assertEqual(machine.status(), "paused")
+            self.assertIsNone(machine.monitor.find("RESUME", mark))
+        self.packages.wake()
+        self.assert_run(self.machines)
+        for machine, mark in zip(self.machines, self.marks):
+            self.assertIsNone(machine.monitor.find("STOP", mark))
+        record = self.packages.wait_record(1)
+        self.assertEqual(sorted((x["name"], x["stood"], x["failed"]) for x in record["machines"]),
+                         [("a", "paused", False), ("b", "paused", False)])
+        self.assertEqual(self.packages.overruns(), [])
+
+
+class HeldDomainCase(PackagesCase):
+    """A test with a domain of libvirt."""
+
+    def setUp(self):
+        super().setUp()
+        self.domain = Domain(Libvirt(self.host).start(), "web", kind="none").start()
+        self.addCleanup(self.domain.kill)
+        self.packages.install("suspendd", "suspendd-libvirt")
+        self.packages.wait_machine("web", run_state="running")

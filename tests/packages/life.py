@@ -1,16 +1,11 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""The life of the packages on a host: they come, are replaced and go, in the middle of a sleep as well."""
+"""The life of the packages on a host: they come, are replaced and go."""
 
 import os
 import unittest
 
-from lab import wait_for
-from lab.domain import Domain
-from lab.libvirt import Libvirt
-from _packages import ALL, UNIT, PackagesCase
-
-NEWER = "99"
+from _packages import ALL, NEWER, RESCUE, UNIT, VMS, PackagesCase
 
 
 class Install(PackagesCase):
@@ -20,7 +15,7 @@ class Install(PackagesCase):
         self.packages.install(*ALL)
         self.assertEqual(self.host.unit_property(UNIT, "ActiveState"), "active")
         self.assertEqual(self.host.unit_property(UNIT, "UnitFileState"), "enabled")
-        self.assertEqual(self.host.unit_property("suspendd-rescue.service", "ActiveState"), "inactive")
+        self.assertEqual(self.host.unit_property(RESCUE, "ActiveState"), "inactive")
         self.assertEqual(self.packages.ctl("list", check=False).returncode, 0)
         self.assertIn("org.suspendd1", str(self.host.run("busctl", "--acquired", "list").stdout))
         # In a guest its udev rule starts it.
@@ -35,7 +30,7 @@ class Install(PackagesCase):
         self.assertEqual(os.readlink("/proc/%d/exe" % self.packages.pid()), "/usr/lib/suspendd/suspendd")
         self.packages.wait_machine("a", run_state="running")
         self.assert_run([a])
-        self.assertIn(self.packages.vms.split("/root")[-1], self.host.read("/etc/suspendd/suspendd.conf.d/vms.conf"))
+        self.assertIn(VMS, self.host.read("/etc/suspendd/suspendd.conf.d/vms.conf"))
 
     def test_what_an_admin_stopped_and_disabled_stays_so_over_an_upgrade(self):
         self.packages.install("suspendd")
@@ -72,110 +67,6 @@ class Install(PackagesCase):
         self.assertEqual(sorted(self.packages.files() - before), [])
         self.assertEqual(sorted(before - self.packages.files()), [])
         self.assertEqual(self.host.systemctl("list-units", "--all", "--no-legend", "suspend[d-]*").stdout.strip(), "")
-
-
-class Held(PackagesCase):
-    """In the middle of a sleep, with two machines held."""
-
-    def setUp(self):
-        super().setUp()
-        self.machines = self.start_machines("a", "b")
-
-    def hold(self):
-        self.packages.hold()
-        self.packages.wait_held(2)
-        for machine in self.machines:
-            self.assertEqual(machine.status(), "paused")
-
-    def assert_goes_on(self, old):
-        """A new process holds on to both, and after the wake they run and the record is whole."""
-        self.packages.wait_restarted(old)
-        self.packages.wait_held(2)
-        marks = [x.monitor.mark() for x in self.machines]
-        for machine in self.machines:
-            self.assertEqual(machine.status(), "paused")
-        self.packages.wake()
-        self.assert_run(self.machines)
-        for machine, mark in zip(self.machines, marks):
-            self.assertIsNone(machine.monitor.find("STOP", mark))
-        record = self.packages.wait_record(1)
-        self.assertEqual(sorted((x["name"], x["stood"], x["failed"]) for x in record["machines"]),
-                         [("a", "paused", False), ("b", "paused", False)])
-        self.assertEqual(self.packages.overruns(), [])
-
-    def test_upgrade_holds_on_and_they_run_after_the_wake(self):
-        self.hold()
-        old = self.packages.pid()
-        self.packages.install(self.packages.newer("suspendd", NEWER))
-        self.assert_goes_on(old)
-        self.assertEqual(self.packages.version("suspendd"), NEWER)
-
-    def test_upgrade_with_its_plugin_does_so_too(self):
-        old = self.packages.pid()
-        self.packages.install("suspendd-libvirt")
-        self.packages.wait_restarted(old)
-        for machine in self.machines:
-            self.packages.wait_machine(machine.name, run_state="running")
-        self.hold()
-        old = self.packages.pid()
-        self.packages.install(*[self.packages.newer(x, NEWER) for x in ("suspendd", "suspendd-libvirt")])
-        self.assert_goes_on(old)
-
-    def test_removal_has_them_run(self):
-        self.hold()
-        self.packages.dpkg("--remove", "suspendd")
-        self.assert_run(self.machines)
-        self.packages.wake()
-        self.assert_run(self.machines)
-
-    def test_purge_has_them_run(self):
-        self.hold()
-        self.packages.dpkg("--purge", "suspendd")
-        self.assert_run(self.machines)
-        self.assertFalse(self.host.exists("/run/suspendd"))
-        self.assertFalse(self.host.exists("/var/lib/suspendd"))
-
-    def test_removal_of_one_that_died_has_them_run_after_the_wake(self):
-        self.host.write("/etc/systemd/system/suspendd.service.d/dies.conf", "[Service]\nRestart=no\n")
-        self.host.systemctl("daemon-reload")
-        self.hold()
-        self.packages.kill()
-        wait_for(lambda: self.host.unit_property("suspendd-rescue.service", "ActiveState") == "activating", 10, "a rescue")
-        self.packages.dpkg("--remove", "suspendd")
-        for machine in self.machines:
-            self.assertEqual(machine.status(), "paused", "the host still sleeps")
-        self.packages.wake()
-        self.assert_run(self.machines)
-
-    def test_removal_of_one_that_died_has_them_run_if_the_host_is_awake(self):
-        self.host.write("/etc/systemd/system/suspendd.service.d/dies.conf", "[Service]\nRestart=no\n")
-        self.host.systemctl("mask", "--runtime", "suspendd-rescue.service")
-        self.hold()
-        self.packages.kill()
-        wait_for(lambda: self.host.unit_property(UNIT, "ActiveState") == "failed", 10, "a failure")
-        self.packages.wake()
-        for machine in self.machines:
-            self.assertEqual(machine.status(), "paused", "nobody has run it again")
-        self.host.systemctl("unmask", "--runtime", "suspendd-rescue.service")
-        self.packages.dpkg("--remove", "suspendd")
-        self.assert_run(self.machines)
-
-
-class HeldDomain(PackagesCase):
-    """A domain of libvirt, held."""
-
-    def test_domain_runs_when_its_plugin_is_removed(self):
-        libvirt = Libvirt(self.host).start()
-        domain = Domain(libvirt, "web", kind="none").start()
-        self.addCleanup(domain.kill)
-        self.packages.install("suspendd", "suspendd-libvirt")
-        self.packages.wait_machine("web", run_state="running")
-        self.packages.hold()
-        domain.wait_state("paused")
-        self.packages.dpkg("--remove", "suspendd-libvirt")
-        domain.wait_state("running")
-        self.packages.wake()
-        domain.wait_state("running")
 
 
 if __name__ == "__main__":

@@ -1,14 +1,16 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""The RPM spec: rpm understands it, rpmlint has nothing to say, and packages can be built by it."""
+"""The RPM spec: rpm understands it, rpmlint has nothing to say, and packages can be built by it; what their scripts do
+in a sleep."""
 
+import functools
 import os
 import shutil
 import subprocess
 import tempfile
 import unittest
 
-from _packages import DEB, REPOSITORY
+from _packages import DEB, REPOSITORY, UNIT, HeldCase, HeldDomainCase, Packages
 
 FOLDER = os.path.join(REPOSITORY, "packaging")
 SPEC = os.path.join(FOLDER, "suspendd.spec")
@@ -41,6 +43,39 @@ def run(*command, timeout=300):
     return done.stdout
 
 
+@functools.lru_cache(maxsize=None)
+def build():
+    """Builds the packages. Returns their files by their names."""
+    source = os.path.join(DEB, "source")
+    if not os.path.isdir(source):
+        raise unittest.SkipTest("no source tree: ./dev deb")
+    top = tempfile.mkdtemp(prefix="suspendd-rpm-")
+    unittest.addModuleCleanup(shutil.rmtree, top)
+    os.makedirs(top + "/SOURCES")
+    version = run("rpmspec", "-q", "--srpm", "--queryformat", "%{version}", SPEC)
+    run("tar", "--create", "--gzip", "--file=%s/SOURCES/suspendd-%s.tar.gz" % (top, version), "--directory=" + source,
+        "--exclude=./obj-*", "--exclude=./debian", "--exclude=./tests", "--transform=s,^[.],suspendd-%s," % version, ".")
+    defined = [x for name, value in MACROS.items() for x in ("--define", "%s %s" % (name, value))]
+    run("rpmbuild", "--nodeps", "-bb", "--define", "_topdir " + top, "--define", "_tmppath " + top, *defined, SPEC)
+    built = [os.path.join(folder, x) for folder, _, files in os.walk(top + "/RPMS") for x in files]
+    return {run("rpm", "-qp", "--queryformat", "%{name}", x): x for x in built}
+
+
+class RpmPackages(Packages):
+    """The packages of rpm, on this Debian. What distributions' macros and packages do besides is done by hand."""
+
+    def rpm(self, *arguments):
+        """rpm, inside."""
+        self.host.run("rpm", "--force-debian", "--nodeps", *arguments, timeout=120)
+
+    def install(self, *names):
+        """Installs packages by their names, or replaces them by the same."""
+        self.rpm("--upgrade", "--replacepkgs", *[shutil.copy(build()[x], self.host.scratch.path) for x in names])
+        self.host.systemctl("daemon-reload")
+        self.host.busctl("call", "org.freedesktop.DBus", "/", "org.freedesktop.DBus", "ReloadConfig")
+        self.host.systemctl("start", UNIT)
+
+
 class Spec(unittest.TestCase):
     """Without a host."""
 
@@ -52,19 +87,38 @@ class Spec(unittest.TestCase):
         self.assertIn("0 errors, 0 warnings", told)
 
     def test_packages_can_be_built_and_have_all_that_is_installed(self):
-        source = os.path.join(DEB, "source")
-        if not os.path.isdir(source):
-            self.skipTest("no source tree: ./dev deb")
-        with tempfile.TemporaryDirectory(prefix="suspendd-rpm-") as top:
-            os.makedirs(top + "/SOURCES")
-            version = run("rpmspec", "-q", "--srpm", "--queryformat", "%{version}", SPEC)
-            run("tar", "--create", "--gzip", "--file=%s/SOURCES/suspendd-%s.tar.gz" % (top, version), "--directory=" + source,
-                "--exclude=./obj-*", "--exclude=./debian", "--exclude=./tests", "--transform=s,^[.],suspendd-%s," % version, ".")
-            defined = [x for name, value in MACROS.items() for x in ("--define", "%s %s" % (name, value))]
-            run("rpmbuild", "--nodeps", "-bb", "--define", "_topdir " + top, *defined, SPEC)
-            built = [os.path.join(folder, x) for folder, _, files in os.walk(top + "/RPMS") for x in files]
-            names = {run("rpm", "-qp", "--queryformat", "%{name}", x) for x in built}
-            self.assertLessEqual(PACKAGES, names)
+        self.assertLessEqual(PACKAGES, set(build()))
+
+
+class Held(HeldCase):
+    """In the middle of a sleep."""
+
+    make_packages = RpmPackages
+
+    def test_upgrade_holds_on_and_they_run_after_the_wake(self):
+        self.hold()
+        old = self.packages.pid()
+        self.packages.install("suspendd")
+        self.assert_goes_on(old)
+
+
+class HeldDomain(HeldDomainCase):
+    """A domain of libvirt, held."""
+
+    make_packages = RpmPackages
+
+    def test_domain_runs_when_its_plugin_is_removed(self):
+        self.packages.hold()
+        self.domain.wait_state("paused")
+        self.packages.rpm("--erase", "suspendd-libvirt")
+        self.domain.wait_state("running")
+        self.packages.wake()
+
+    def test_domain_of_one_that_died_runs_when_all_is_removed(self):
+        self.strand()
+        self.domain.wait_state("paused")
+        self.packages.rpm("--erase", "suspendd", "suspendd-libvirt")
+        self.domain.wait_state("running")
 
 
 if __name__ == "__main__":

@@ -17,7 +17,7 @@ set -euo pipefail
 
 cache=${XDG_CACHE_HOME:-$HOME/.cache}/suspendd
 name=${1:-debian13}
-loaded=libjson-c5,libinih1,libsmartcols1,libsystemd0
+loaded=libjson-c5,libinih1,libsmartcols1,libsystemd0,libvirt0,libxml2
 host=systemd,systemd-sysv,dbus,libpam-systemd,util-linux,procps,$loaded
 outer=$host,kmod,udev,polkitd,python3,qemu-guest-agent,qemu-system-x86,linux-image-cloud-amd64,libvirt-clients
 outer=$outer,libvirt-daemon-system,libvirt-daemon-driver-qemu,libxml2

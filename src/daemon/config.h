@@ -21,8 +21,8 @@ struct Config {
         uint64_t budget_max_usec; /* BudgetMaxSec=: cap of our own on what logind allows */
         unsigned suspend_share;   /* SuspendShare=: percent of the budget that a suspend may take */
         uint64_t time_limit_usec; /* TimeLimitSec=: how long an agent may take to come back */
-        bool wait_for_hooks;      /* WaitForHooks=: machines run when systemd-sleep's hooks are done */
-        unsigned history_max;     /* HistoryMax=: records kept */
+        bool wait_for_hooks;  /* WaitForHooks=: machines run when systemd-sleep's hooks are done */
+        unsigned history_max; /* HistoryMax=: records kept */
         uint64_t history_size_max;     /* HistorySizeMax=: bytes kept */
         char **plugins;                /* Plugins=: names, NULL-terminated; "qmp" unless emptied */
         unsigned n_errors;             /* lines that were left out */

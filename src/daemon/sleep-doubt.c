@@ -218,7 +218,8 @@ static bool is_plain_suspend(sd_bus_message *m) {
                 return false;
         while ((r = sd_bus_message_enter_container(m, 'r', "sasbttttuii")) > 0) {
                 n++;
-                if (sd_bus_message_skip(m, "s") < 0 || sd_bus_message_enter_container(m, 'a', "s") < 0)
+                if (sd_bus_message_skip(m, "s") < 0 ||
+                    sd_bus_message_enter_container(m, 'a', "s") < 0)
                         return false;
                 while ((r = sd_bus_message_read(m, "s", &word)) > 0)
                         words[MIN(n_words++, 1U)] = word;
@@ -226,14 +227,13 @@ static bool is_plain_suspend(sd_bus_message *m) {
                     sd_bus_message_skip(m, "bttttuii") < 0 || sd_bus_message_exit_container(m) < 0)
                         return false;
         }
-        return r == 0 && n == 1 && n_words == 2 && str_equal(strrchr(words[0], '/'), SLEEP_PROGRAM) &&
-               str_equal(words[1], "suspend");
+        return r == 0 && n == 1 && n_words == 2 &&
+               str_equal(strrchr(words[0], '/'), SLEEP_PROGRAM) && str_equal(words[1], "suspend");
 }
 
 static int on_command(sd_bus_message *m, void *userdata, sd_bus_error *error) {
         (void) error;
-        doubt_on_answer(
-                        userdata,
+        doubt_on_answer(userdata,
                         QUESTION_AGAIN,
                         sd_bus_message_is_method_error(m, NULL) || !is_plain_suspend(m));
         return 0;
@@ -297,13 +297,13 @@ static int doubt_ask_all(SleepDoubt *d) {
                 d->n_open += r >= 0;
         }
         if (d->has_slept && r >= 0) {
-                r = doubt_ask_unit(
-                                d,
-                                QUESTION_AGAIN,
-                                sleep_units[QUESTION_SUSPEND],
-                                "Service",
-                                "ExecStart",
-                                on_command);
+                r =
+                                doubt_ask_unit(d,
+                                               QUESTION_AGAIN,
+                                               sleep_units[QUESTION_SUSPEND],
+                                               "Service",
+                                               "ExecStart",
+                                               on_command);
                 d->n_open += r >= 0;
         }
         return r;

@@ -132,7 +132,8 @@ START_TEST(test_clocks_outlive_a_restart) {
         ck_assert_mem_eq(runtime_state_clocks(s), &clocks, sizeof(clocks));
         runtime_state_free(s);
 
-        scratch_write("state", "{\"clocks\":{\"monotonic_ns\":1,\"boottime_ns\":\"2\",\"realtime_ns\":3}}");
+        scratch_write("state",
+                      "{\"clocks\":{\"monotonic_ns\":1,\"boottime_ns\":\"2\",\"realtime_ns\":3}}");
         s = open_state();
         ck_assert_int_eq(runtime_state_clocks(s)->boottime_ns, 0);
         runtime_state_free(s);

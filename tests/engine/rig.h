@@ -37,7 +37,8 @@ typedef struct Rig {
         RigPolicy policies[RIG_MACHINES_MAX];
 
         /* logind and the kernel, as the engine sees them */
-        bool is_announced, is_awake /* from an announced sleep */, is_locked, is_lock_wanted, is_quitting;
+        bool is_announced, is_awake /* from an announced sleep */, is_locked, is_lock_wanted,
+                        is_quitting;
         uint64_t announced_usec;
         uint64_t limit_told_usec; /* when InhibitDelayMaxSec was changed last */
         SuspendStats stats;
@@ -48,8 +49,8 @@ typedef struct Rig {
         unsigned n_distrusted, n_changed;
         uint64_t locked_usec, released_usec; /* when the lock was taken or let go last */
         ClockSample accounted; /* by then, as the manager keeps it for its next life */
-        CycleReport finished;                /* of the cycle that ended last */
-        char *record;                        /* of the same, if wanted */
+        CycleReport finished;  /* of the cycle that ended last */
+        char *record;          /* of the same, if wanted */
         bool wants_records;
 
         /* a crash: after so many more calls from the engine nothing that it does has any effect */
@@ -82,7 +83,7 @@ void rig_sleep_dead(
 void rig_wake(Rig *r, uint64_t slept_usec); /* and says that it is over, after so much sleep */
 /* The host is awake after so much sleep; whether the engine learns of it before it is told: only of a plain suspend. */
 void rig_wake_early(Rig *r, uint64_t slept_usec);
-void rig_not_sleeping(Rig *r);              /* it was given up, and nobody said so */
+void rig_not_sleeping(Rig *r); /* it was given up, and nobody said so */
 void rig_handle(Rig *r, CycleEvent event);
 void rig_jump(Rig *r,
               uint64_t slept_usec,

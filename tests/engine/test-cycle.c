@@ -604,7 +604,9 @@ START_TEST(test_early_wake_runs_machines_and_asks_for_no_lock) {
         ck_assert_int_eq(r.cycle->state, CYCLE_IDLE);
         ck_assert_str_eq(r.finished.ended, "woke");
         ck_assert_int_eq(r.finished.slept_ns, 3600 * NSEC_PER_SEC);
-        ck_assert_int_eq(cycle_rehearse(r.cycle, USEC_PER_SEC), -EBUSY); /* what is said next would end it */
+        ck_assert_int_eq(
+                        cycle_rehearse(r.cycle, USEC_PER_SEC),
+                        -EBUSY); /* what is said next would end it */
         rig_wake(&r, 0);
         ck_assert(r.is_locked);
         rig_pass(&r, 60 * USEC_PER_SEC);

@@ -167,7 +167,9 @@ static bool stage_play_host(Stage *s, Letter letter) {
         case LETTER_SLEEP:
                 return stage_sleep(r);
         case LETTER_WAKE:
-                rig_wake(r, r->is_announced && !r->is_locked && !r->is_awake ? 3600 * USEC_PER_SEC : 0);
+                rig_wake(r,
+                         r->is_announced && !r->is_locked && !r->is_awake ? 3600 * USEC_PER_SEC
+                                                                          : 0);
                 return true;
         case LETTER_NOT_SLEEPING:
                 rig_not_sleeping(r);

@@ -472,11 +472,8 @@ END_TEST
 START_TEST(test_clocks_that_cannot_be_are_no_sleep) {
         const int64_t second = NSEC_PER_SEC;
         const ClockSample impossible[] = {
-                { -second, second, 0 },
-                { 2 * second, second, 0 },
-                { INT64_MAX, INT64_MAX, 0 },
-                { 0, INT64_MAX, 0 },
-                { INT64_MIN, INT64_MAX, 0 },
+                { -second, second, 0 }, { 2 * second, second, 0 },   { INT64_MAX, INT64_MAX, 0 },
+                { 0, INT64_MAX, 0 },    { INT64_MIN, INT64_MAX, 0 },
         };
 
         start(FAKE_LATER, MSEC(20));

@@ -494,9 +494,7 @@ int main(void) {
         tcase_add_test(c, test_two_commands_are_under_way_and_the_rest_waits);
         tcase_add_test(c, test_what_waits_can_be_called_back_by_the_answer_before_it);
         tcase_add_test(c, test_answers_that_were_lost_end_it);
-        tcase_add_test(
-                        c,
-                        test_lost_answers_are_noticed_though_what_waits_gives_up_and_comes_again);
+        tcase_add_test(c, test_lost_answers_are_noticed_though_what_waits_gives_up_and_comes_again);
         tcase_add_test(c, test_one_that_never_answers_loses_nothing);
         tcase_add_test(c, test_what_is_under_way_may_take_its_time);
         tcase_add_test(c, test_answers_that_are_late_to_be_read_are_not_lost);

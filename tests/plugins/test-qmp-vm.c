@@ -327,7 +327,9 @@ START_TEST(test_stop_is_ours_though_the_wall_clock_was_set_meanwhile) {
         fake.on_state = count_others;
         begin(suspendd_plugin.pause, m);
         (void) fake_peer_await(&monitor, "\"stop\"");
-        vm->stop_sent.boottime_ns += 30 * NSEC_PER_MSEC; /* as if the wall clock had gone on by that since QEMU's word */
+        vm->stop_sent.boottime_ns +=
+                        30 *
+                        NSEC_PER_MSEC; /* as if the wall clock had gone on by that since QEMU's word */
         (void) say_stop();
         FAKE_HOST_WAIT(&fake, m->state == SUSPENDD_STATE_PAUSED);
         ck_assert_uint_eq(n_others, 0);

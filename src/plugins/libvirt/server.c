@@ -4,10 +4,10 @@
 #include <limits.h>
 #include <syslog.h>
 #include "common/time-util.h"
+#include "plugins/libvirt/libvirtd-workers.h"
 #include "plugins/libvirt/presence.h"
 #include "plugins/libvirt/server-calls.h"
 #include "plugins/libvirt/subscription.h"
-#include "plugins/libvirt/libvirtd-workers.h"
 
 #define RETRY_MIN_USEC (50 * USEC_PER_MSEC)
 #define RETRY_MAX_USEC (5 * USEC_PER_SEC)

@@ -84,6 +84,14 @@ class Hostile(SuspenddCase):
         villain = self.cycle_with("noreply")
         self.assertEqual((villain["stood"], villain["failed"]), ("paused", False))
 
+    def test_one_whose_answers_are_lost_runs_again_after_each_of_many_cycles(self):
+        self.start_fakes(["villain=noreply"], self.addCleanup)
+        self.suspendd.wait_machine("villain", 8, run_state="running")
+        for _ in range(5):
+            self.suspendd.suspend()
+            self.suspendd.wait_machine("villain", 8, run_state="running")
+        self.assertIn("leaves commands without an answer", self.suspendd.log())
+
     def test_floods(self):
         self.cycle_with("flood")
         self.suspendd.wait_state("idle", 60)

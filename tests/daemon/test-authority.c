@@ -360,6 +360,8 @@ END_TEST
 
 /* Nothing is done for one who does not see it any more, and nobody is asked for his password. */
 START_TEST(test_caller_who_goes_is_forgotten_whatever_polkit_says) {
+        authority_free(server.authority); /* in whose time polkit would be told to cancel as well */
+        ck_assert_int_eq(authority_new(fake.bus, LIMIT_USEC, &server.authority), 0);
         polkit_start(ANSWER_NONE);
         call(&user, true);
         fake_run_until(&polkit.n_asked, 1);

@@ -185,6 +185,54 @@ START_TEST(test_refused_lock_is_asked_for_again) {
 }
 END_TEST
 
+static const struct {
+        const char *name;
+        int error;
+} refusals[] = {
+        { SD_BUS_ERROR_ACCESS_DENIED, -EACCES },
+        { SD_BUS_ERROR_LIMITS_EXCEEDED, -ENOBUFS },
+};
+
+START_TEST(test_lock_refused_for_want_of_rights_or_room_is_asked_for_again) {
+        fake_call("Refuse", "s", refusals[_i].name);
+        ck_assert_int_eq(inhibitor_take(lock, "VMs"), 0);
+        fake_run_until(&seen.n_refused, 1);
+        ck_assert_int_eq(seen.error, refusals[_i].error);
+        (void) fake_run_for(300 * USEC_PER_MSEC);
+        ck_assert_uint_eq(seen.n_refused, 1);
+        ck_assert(!inhibitor_is_held(lock));
+        fake_call("Refuse", "s", "");
+        fake_run_until(&seen.n_taken, 1);
+        ck_assert_uint_eq(count_locks("delay"), 1);
+}
+END_TEST
+
+#define PAUSES 10
+
+static uint64_t pauses_usec[PAUSES]; /* before each try, none of which are waited for */
+static unsigned n_pauses = PAUSES;
+
+__typeof__(sd_event_source_set_time_relative) __real_sd_event_source_set_time_relative,
+                __wrap_sd_event_source_set_time_relative;
+
+int __wrap_sd_event_source_set_time_relative(sd_event_source *s, uint64_t usec) {
+        if (n_pauses < PAUSES) {
+                pauses_usec[n_pauses++] = usec;
+                usec = 0;
+        }
+        return __real_sd_event_source_set_time_relative(s, usec);
+}
+
+START_TEST(test_refused_lock_is_asked_for_each_half_minute_at_least) {
+        n_pauses = 0;
+        fake_call("Refuse", "s", SD_BUS_ERROR_ACCESS_DENIED);
+        ck_assert_int_eq(inhibitor_take(lock, "VMs"), 0);
+        fake_run_until(&n_pauses, PAUSES);
+        for (unsigned i = 0; i < PAUSES; i++)
+                ck_assert_uint_eq(pauses_usec[i], MIN(250 * USEC_PER_MSEC << i, 30 * USEC_PER_SEC));
+}
+END_TEST
+
 /* Whoever was refused for long must not be without a lock for long after the wake. */
 START_TEST(test_refused_lock_is_there_soon_after_the_wake) {
         fake_call("Sleep", "t", UINT64_MAX);
@@ -280,6 +328,12 @@ int main(void) {
         tcase_add_test(c, test_lock_is_not_inherited);
         tcase_add_test(c, test_dropped_before_the_answer_is_not_kept);
         tcase_add_test(c, test_refused_lock_is_asked_for_again);
+        tcase_add_loop_test(
+                        c,
+                        test_lock_refused_for_want_of_rights_or_room_is_asked_for_again,
+                        0,
+                        ARRAY_LEN(refusals));
+        tcase_add_test(c, test_refused_lock_is_asked_for_each_half_minute_at_least);
         tcase_add_test(c, test_refused_lock_is_there_soon_after_the_wake);
         tcase_add_test(c, test_refused_lock_can_be_dropped);
         tcase_add_test(c, test_restarted_logind_keeps_the_lock);

@@ -903,6 +903,22 @@ START_TEST(test_record_tells_the_cycle) {
 }
 END_TEST
 
+START_TEST(test_record_has_the_step_that_failed) {
+        rig_sleep(&r);
+        rig_pass(&r, MSEC(100));
+        r.stats.fail++;
+        (void) snprintf(r.stats.last_failed_step,
+                        sizeof(r.stats.last_failed_step),
+                        "suspend_noirq");
+        rig_wake(&r, 0);
+        rig_pass(&r, 60 * USEC_PER_SEC);
+        ck_assert_ptr_nonnull(
+                        strstr(r.record,
+                               "\"suspend_stats\":{\"success\":0,\"fail\":1,"
+                               "\"last_failed_step\":\"suspend_noirq\"}"));
+}
+END_TEST
+
 static TCase *add_case(Suite *suite, const char *name) {
         TCase *tcase = tcase_create(name);
 
@@ -968,6 +984,7 @@ static void add_back(TCase *t) {
         tcase_add_test(t, test_answers_to_no_step_do_nothing);
         tcase_add_test(t, test_answers_that_come_twice_do_nothing);
         tcase_add_test(t, test_record_tells_the_cycle);
+        tcase_add_test(t, test_record_has_the_step_that_failed);
 }
 
 static void add_clocks(TCase *t) {

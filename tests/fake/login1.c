@@ -63,6 +63,7 @@ struct Login1 {
         bool is_preparing, is_preparing_shutdown;
         uint64_t delay_max_usec;
         uint64_t suspend_usec; /* how long a Suspend() by the official interface lasts */
+        char refusal[64]; /* the name of the error that each lock is refused with; empty: none */
         const char *unit;
         sd_event_source *timer;       /* ends the delay, then the sleep */
         sd_event_source *start_timer; /* SleepIn */
@@ -275,6 +276,8 @@ static int login1_refuse_lock(Login1 *l, const char *what, const char *mode, sd_
                                 error,
                                 "org.freedesktop.login1.OperationInProgress",
                                 "The operation inhibition has been requested for is already running");
+        if (*l->refusal)
+                return sd_bus_error_set(error, l->refusal, "No lock for you");
         return 0;
 }
 
@@ -562,6 +565,19 @@ static int method_retake(sd_bus_message *m, void *userdata, sd_bus_error *error)
         return sd_bus_reply_method_return(m, NULL);
 }
 
+static int method_refuse(sd_bus_message *m, void *userdata, sd_bus_error *error) {
+        Login1 *l = userdata;
+        const char *name;
+        int r;
+
+        (void) error;
+        r = sd_bus_message_read(m, "s", &name);
+        if (r < 0)
+                return r;
+        (void) snprintf(l->refusal, sizeof(l->refusal), "%s", name);
+        return sd_bus_reply_method_return(m, NULL);
+}
+
 static int method_set_unit(sd_bus_message *m, void *userdata, sd_bus_error *error) {
         const char *name, *state;
         Login1 *l = userdata;
@@ -695,6 +711,7 @@ static const sd_bus_vtable control_vtable[] = {
         SD_BUS_METHOD("SetSuspendLength", "t", NULL, method_set_usec, 0),
         SD_BUS_METHOD("Drop", "b", NULL, method_drop, 0),
         SD_BUS_METHOD("Retake", NULL, NULL, method_retake, 0),
+        SD_BUS_METHOD("Refuse", "s", NULL, method_refuse, 0),
         SD_BUS_METHOD("SetUnit", "ss", NULL, method_set_unit, 0),
         SD_BUS_METHOD("SetCommand", "sss", NULL, method_set_command, 0),
         SD_BUS_METHOD("WaitLocks", "u", NULL, method_wait_locks, 0),

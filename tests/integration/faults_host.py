@@ -123,12 +123,13 @@ class Services(SuspenddCase):
 
     def test_reload_in_a_sleep_waits_for_its_end(self):
         number = self.hold()
-        self.host.write("/etc/suspendd/suspendd.conf", "[Manager]\nHistoryMax=7\n")  # and no folder with machines
+        # and no folder with machines
+        self.host.write("/etc/suspendd/suspendd.conf", "[Machine a]\nMode=pause\n[Machine b]\nMode=pause\n")
         self.addCleanup(self.suspendd.reload)
         self.addCleanup(self.suspendd.configure)
         self.suspendd.reload()
         for name in "ab":
-            self.assertIsNotNone(self.suspendd.machine(name), "what is held is not let out of sight")
+            self.assertEqual(self.suspendd.machine(name)["mode"], "auto")
         self.host.wake()
         record = self.suspendd.wait_record(number)
         self.assert_running()

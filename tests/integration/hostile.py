@@ -84,6 +84,40 @@ class Hostile(SuspenddCase):
         villain = self.cycle_with("noreply")
         self.assertEqual((villain["stood"], villain["failed"]), ("paused", False))
 
+    def test_one_whose_answers_are_lost_runs_again_after_each_of_many_cycles(self):
+        self.start_fakes(["villain=noreply"], self.addCleanup)
+        self.suspendd.wait_machine("villain", 8, run_state="running")
+        for _ in range(5):
+            self.suspendd.suspend()
+            self.suspendd.wait_machine("villain", 8, run_state="running")
+        self.assertIn("leaves commands without an answer", self.suspendd.log())
+
+    def end_guest(self, spec, event, state):
+        """A cycle in which the guest ends before it stands. Returns the record, and what it says of the guest."""
+        fake = self.start_fakes(["guest=" + spec], self.addCleanup)
+        self.suspendd.wait_machine("guest", 10, run_state="running")
+        number = self.suspendd.last_number() + 1
+        self.host.request_suspend()
+        self.suspendd.wait_state("preparing")
+        fake.stdin.write("guest state %s\nguest event %s\nguest event STOP\n" % (state, event))
+        fake.stdin.flush()
+        record = self.suspendd.wait_record(number)
+        self.assertEqual(self.suspendd.machine("guest")["detail"], state, "it is left as it is")
+        return record, of(record, "guest")
+
+    def test_guest_that_shuts_down_instead_of_suspending_is_left(self):
+        record, guest = self.end_guest("good+lie", "SHUTDOWN", "shutdown")
+        self.assertEqual((guest["asked"], guest["stood"]), ("suspend", None))
+        self.assertLess(record["released_after_usec"], 2000000, "nobody waits for it")
+
+    def test_guest_that_shuts_down_before_its_pause_is_left(self):
+        _, guest = self.end_guest("good:2000", "SHUTDOWN", "shutdown")
+        self.assertEqual((guest["asked"], guest["ran_after_usec"]), ("pause", None))
+
+    def test_guest_that_panics_before_its_pause_is_left(self):
+        _, guest = self.end_guest("good:2000", "GUEST_PANICKED", "guest-panicked")
+        self.assertEqual((guest["asked"], guest["stood"]), ("pause", None))
+
     def test_floods(self):
         self.cycle_with("flood")
         self.suspendd.wait_state("idle", 60)

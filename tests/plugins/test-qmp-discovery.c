@@ -243,8 +243,10 @@ START_TEST(test_one_whose_answers_are_lost_is_connected_to_anew_each_time) {
         appear(0, "a.qmp");
         load("Directory", "%s");
         for (uint64_t i = 0; i < 3; i++) {
+                uint64_t before_usec = clock_now_usec(CLOCK_MONOTONIC);
                 struct suspendd_machine *m = serve(0, "a");
 
+                ck_assert_uint_lt(clock_now_usec(CLOCK_MONOTONIC) - before_usec, USEC_PER_SEC);
                 ck_assert_int_eq(suspendd_plugin.resume(m->vm, 10 * i + 1), SUSPENDD_PENDING);
                 ck_assert_int_eq(suspendd_plugin.wake(m->vm, 10 * i + 2), SUSPENDD_PENDING);
                 FAKE_HOST_WAIT(&fake, fake_peer_is_closed(&peers[0]) && !m->is_there);

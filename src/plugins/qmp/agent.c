@@ -241,7 +241,10 @@ static void agent_on_answer(Agent *a, const JsonView *answer, int64_t now_realti
                 agent_on_info(a, value);
                 break;
         default:
-                agent_end(a, 0, NULL);
+                if (a->state == AGENT_TAKEN) /* was answered when it was written */
+                        agent_remove(a, 0);
+                else
+                        agent_end(a, 0, NULL);
         }
 }
 

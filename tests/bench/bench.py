@@ -31,7 +31,8 @@ TMPFS = "/dev/shm" if os.path.ismount("/dev/shm") else None
 LIBVIRT_FLOOR = (4, 5)
 MIB, KIB = 1024 * 1024, 1024
 # Bytes of heap that a byte of input may take, where others than root send it to what waits for nobody.
-FUZZ_HEAP_MAX = {x: 4 for x in ("bus", "command", "history", "journal", "names", "page", "page-reader", "qmp")}
+FUZZ_HEAP_MAX = {x: 4 for x in ("bus", "command", "history", "journal", "names", "page", "page-reader", "qmp",
+                              "vm")}
 # What keeps or needs a tree is told, and bounded by its own limit on bytes: root's own files; the definition of a domain,
 # by libxml2, of whoever may make libvirt run anything; a record in suspendctl, which is for whoever called it.
 FUZZ_HEAP_MAX.update({x: None for x in ("config", "runtime-state", "libvirt-definition", "record")})

@@ -215,6 +215,39 @@ START_TEST(test_suspend_is_done_when_written_and_may_be_refused_after) {
 }
 END_TEST
 
+/* It is nobody's step, so nobody is answered; what it can is then tried. */
+START_TEST(test_nonsense_about_what_it_can_is_told_to_nobody) {
+        static const char *const nonsense[] = {
+                "{}\n", "{\"error\": {}}\n", "{\"return\": 7}\n", "{\n"
+        };
+
+        fake_peer_sync(&peer);
+        (void) fake_peer_await(&peer, "guest-info");
+        fake_peer_say(&peer, nonsense[_i]);
+        FAKE_HOST_WAIT(&fake, n_changes == 1);
+        ck_assert_str_eq(answers, "");
+        start(SUSPENDD_ACT_GET_TIME, 1);
+        fake_peer_sync(&peer);
+        (void) fake_peer_await(&peer, "guest-get-time");
+}
+END_TEST
+
+/* guest-suspend-ram has no answer where it succeeds, but who knows what answers there. */
+START_TEST(test_suspend_that_is_answered_as_well_is_done_once) {
+        make_ready();
+        start(SUSPENDD_ACT_SUSPEND, 7);
+        start(SUSPENDD_ACT_GET_TIME, 8);
+        fake_peer_sync(&peer);
+        (void) fake_peer_await(&peer, "guest-suspend-ram");
+        fake_peer_say(&peer, "{\"return\": {}}\n");
+        fake_peer_sync(&peer);
+        (void) fake_peer_await(&peer, "guest-get-time");
+        fake_peer_say(&peer, "{\"return\": 1}\n");
+        FAKE_HOST_WAIT(&fake, strstr(answers, "8:time"));
+        ck_assert_str_eq(answers, "7:ok 8:time ");
+}
+END_TEST
+
 START_TEST(test_suspend_that_was_taken_holds_nobody_up) {
         make_ready();
         start(SUSPENDD_ACT_SUSPEND, 1);
@@ -398,6 +431,8 @@ static void add_tests(TCase *c) {
         tcase_add_test(c, test_time_is_read_between_two_of_the_hosts);
         tcase_add_test(c, test_time_is_set_to_the_instant_of_writing_and_the_lead);
         tcase_add_test(c, test_suspend_is_done_when_written_and_may_be_refused_after);
+        tcase_add_loop_test(c, test_nonsense_about_what_it_can_is_told_to_nobody, 0, 4);
+        tcase_add_test(c, test_suspend_that_is_answered_as_well_is_done_once);
         tcase_add_test(c, test_suspend_that_was_taken_holds_nobody_up);
         tcase_add_test(c, test_acts_wait_for_each_other);
         tcase_add_test(c, test_all_before_the_sync_is_dropped);

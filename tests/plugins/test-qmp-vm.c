@@ -211,6 +211,29 @@ START_TEST(test_monitor_that_only_greets_is_announced_too) {
 }
 END_TEST
 
+/* It is announced anew: what was asked of the one before is over, and holds nothing up. */
+START_TEST(test_step_of_a_machine_that_was_not_known_yet_is_over_once_it_is) {
+        struct suspendd_machine *m;
+
+        load();
+        fake_peer_greet(&monitor);
+        fake_peer_answer(&monitor, "query-name", "{\"name\": \"web\"}");
+        fake_peer_answer(&monitor, "query-uuid", "{}");
+        fake_peer_answer(&monitor, "query-current-machine", "{}");
+        fake_peer_answer(&monitor, "qom-list", "[]");
+        fake_peer_answer(&monitor, "qom-list", "[]");
+        FAKE_HOST_WAIT(&fake, (m = fake_host_find(&fake, "web")));
+        begin(suspendd_plugin.pause, m);
+        answer_status("running");
+        FAKE_HOST_WAIT(&fake, !m->is_there && fake_host_find(&fake, "web"));
+        begin(suspendd_plugin.pause, fake_host_find(&fake, "web"));
+        fake_peer_answer(&monitor, "stop", "{}");
+        fake_peer_answer(&monitor, "stop", "{}");
+        ck_assert_int_eq(await_done()->result, 0);
+        ck_assert_uint_eq(fake.n_dones, 1);
+}
+END_TEST
+
 START_TEST(test_machine_that_is_known_already_is_left_alone) {
         fake.add_error = -EEXIST;
         load();
@@ -664,6 +687,7 @@ static void add_tests(TCase *c) {
         tcase_add_test(c, test_event_between_the_questions_announces_nothing);
         tcase_add_test(c, test_mute_monitor_is_announced_as_held);
         tcase_add_test(c, test_monitor_that_only_greets_is_announced_too);
+        tcase_add_test(c, test_step_of_a_machine_that_was_not_known_yet_is_over_once_it_is);
         tcase_add_test(c, test_machine_that_is_known_already_is_left_alone);
         tcase_add_test(c, test_pause_is_seen_by_the_event_before_the_answer);
         tcase_add_test(c, test_pause_is_answered_by_its_own_reply);

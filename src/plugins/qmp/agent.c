@@ -210,16 +210,20 @@ static void agent_on_time(Agent *a, const JsonView *value, int64_t now_realtime_
         a->ops->on_time(a->userdata, step, &t);
 }
 
+/* The current exchange got no answer that means something; the reading of guest-info is nobody's step. */
+static void agent_fail(Agent *a, int error, const char *why) {
+        if (a->queue[0].act == ACT_INFO)
+                agent_on_info(a, NULL);
+        else
+                agent_end(a, error, why);
+}
+
 static void agent_on_error(Agent *a, const JsonView *error) {
         const char *class = NULL, *why = NULL;
 
-        if (a->queue[0].act == ACT_INFO) {
-                agent_on_info(a, NULL);
-                return;
-        }
         (void) json_view_get_string(error, "class", &class);
         (void) json_view_get_string(error, "desc", &why);
-        agent_end(a, str_equal(class, "CommandNotFound") ? -EOPNOTSUPP : -EIO, why);
+        agent_fail(a, str_equal(class, "CommandNotFound") ? -EOPNOTSUPP : -EIO, why);
 }
 
 static void agent_on_answer(Agent *a, const JsonView *answer, int64_t now_realtime_ns) {
@@ -230,7 +234,7 @@ static void agent_on_answer(Agent *a, const JsonView *answer, int64_t now_realti
                 return;
         }
         if (json_view_member(answer, "return", &value) < 0) {
-                agent_end(a, -EBADMSG, "guest agent answered nonsense");
+                agent_fail(a, -EBADMSG, "guest agent answered nonsense");
                 return;
         }
         switch (a->queue[0].act) {
@@ -241,7 +245,10 @@ static void agent_on_answer(Agent *a, const JsonView *answer, int64_t now_realti
                 agent_on_info(a, value);
                 break;
         default:
-                agent_end(a, 0, NULL);
+                if (a->state == AGENT_TAKEN) /* was answered when it was written */
+                        agent_remove(a, 0);
+                else
+                        agent_end(a, 0, NULL);
         }
 }
 
@@ -272,10 +279,8 @@ static void agent_on_line(void *userdata, const Line *line) {
                 r = json_view_parse(line->text, line->size, &agent_limits, &answer);
         if (r >= 0)
                 agent_on_answer(a, answer, now_realtime_ns);
-        else if (a->queue[0].act == ACT_INFO)
-                agent_on_info(a, NULL);
         else
-                agent_end(a, r, json_bounded_error(r));
+                agent_fail(a, r, json_bounded_error(r));
 }
 
 static void agent_on_end(void *userdata, int error) {

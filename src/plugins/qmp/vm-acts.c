@@ -206,6 +206,10 @@ int vm_set_time(void *userdata, uint64_t step, int64_t lead_ns) {
         return vm_start(userdata, SUSPENDD_ACT_SET_TIME, step, lead_ns);
 }
 
+void vm_forget_steps(Vm *vm) {
+        vm->pause.pending = vm->resume.pending = vm->wake.pending = false;
+}
+
 void vm_cancel(void *userdata, uint64_t step) {
         Vm *vm = userdata;
         VmStep *steps[] = { &vm->pause, &vm->resume, &vm->wake };

@@ -70,6 +70,9 @@ void vm_tell_state(Vm *vm, int64_t boottime_ns);
 /* Tells the host in the loop's next turn that what the machine can do has changed. */
 void vm_changed(Vm *vm);
 
+/* The machine that they were asked of is announced no more. */
+void vm_forget_steps(Vm *vm);
+
 /* What the agent ends, a part of AgentOps. */
 void vm_on_agent_done(
                 void *userdata, enum suspendd_act act, uint64_t step, int error, const char *why);

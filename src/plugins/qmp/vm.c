@@ -69,6 +69,7 @@ static void vm_announce(Vm *vm) {
         struct suspendd_machine_info info;
         int r;
 
+        vm_forget_steps(vm);
         if (machine)
                 vm->host->machine_remove(machine);
         if (vm->gone)

@@ -221,8 +221,8 @@ static bool is_plain_suspend(sd_bus_message *m) {
                 if (sd_bus_message_skip(m, "s") < 0 ||
                     sd_bus_message_enter_container(m, 'a', "s") < 0)
                         return false;
-                while ((r = sd_bus_message_read(m, "s", &word)) > 0)
-                        words[MIN(n_words++, 1U)] = word;
+                for (; (r = sd_bus_message_read(m, "s", &word)) > 0; n_words++)
+                        words[MIN(n_words, 1U)] = word;
                 if (r < 0 || sd_bus_message_exit_container(m) < 0 ||
                     sd_bus_message_skip(m, "bttttuii") < 0 || sd_bus_message_exit_container(m) < 0)
                         return false;

@@ -330,6 +330,18 @@ void sleep_doubt_set_present(SleepDoubt *d, bool present) {
         d->is_present = present;
 }
 
+static void doubt_stop_round(SleepDoubt *d) {
+        d->timer = sd_event_source_disable_unref(d->timer);
+        for (unsigned i = 0; i < N_QUESTIONS; i++)
+                d->questions[i] = sd_bus_slot_unref(d->questions[i]);
+}
+
+static void doubt_restart(SleepDoubt *d) {
+        doubt_stop_round(d);
+        d->pause_usec = d->has_slept ? SHORT_PAUSE_USEC : PAUSE_USEC;
+        doubt_ask(d);
+}
+
 void sleep_doubt_begin(SleepDoubt *d, uint64_t patience_usec) {
         patience_usec = MAX(patience_usec, PATIENCE_MIN_USEC);
         if (d->is_active) {
@@ -338,24 +350,18 @@ void sleep_doubt_begin(SleepDoubt *d, uint64_t patience_usec) {
         }
 
         d->is_active = true;
-        d->pause_usec = PAUSE_USEC;
         d->patience_usec = patience_usec;
         d->no_since_usec = 0;
-        doubt_ask(d);
-}
-
-static void doubt_stop_round(SleepDoubt *d) {
-        d->timer = sd_event_source_disable_unref(d->timer);
-        for (unsigned i = 0; i < N_QUESTIONS; i++)
-                d->questions[i] = sd_bus_slot_unref(d->questions[i]);
+        doubt_restart(d);
 }
 
 void sleep_doubt_slept(SleepDoubt *d, uint64_t patience_usec) {
+        bool was_active = d->is_active;
+
         d->has_slept = true;
         sleep_doubt_begin(d, patience_usec);
-        d->pause_usec = SHORT_PAUSE_USEC;
-        doubt_stop_round(d);
-        doubt_ask(d);
+        if (was_active)
+                doubt_restart(d);
 }
 
 void sleep_doubt_end(SleepDoubt *d) {

@@ -43,6 +43,7 @@ START_TEST(test_empty_is_the_default) {
 
         ck_assert_uint_eq(c->budget_max_usec, 10 * USEC_PER_SEC);
         ck_assert_uint_eq(c->suspend_share, 60);
+        ck_assert(!c->wait_for_hooks);
         ck_assert_uint_eq(c->time_limit_usec, 20 * USEC_PER_SEC);
         ck_assert_uint_eq(c->history_max, 100);
         ck_assert_uint_eq(c->history_size_max, 4 * 1024 * 1024);
@@ -64,6 +65,7 @@ START_TEST(test_all_settings_are_read) {
                                                       "  SuspendShare = 30%  \r\n"
                                                       "# a comment\n"
                                                       "TimeLimitSec=1min ; another\n"
+                                                      "WaitForHooks=On\n"
                                                       "HistoryMax=7\n"
                                                       "HistorySizeMax=64K\n"
                                                       "Plugins=qmp fake\n"
@@ -88,6 +90,7 @@ START_TEST(test_all_settings_are_read) {
         ck_assert_uint_eq(c->n_errors, 0);
         ck_assert_uint_eq(c->budget_max_usec, 4500000);
         ck_assert_uint_eq(c->suspend_share, 30);
+        ck_assert(c->wait_for_hooks);
         ck_assert_uint_eq(c->time_limit_usec, 60 * USEC_PER_SEC);
         ck_assert_uint_eq(c->history_max, 7);
         ck_assert_uint_eq(c->history_size_max, 65536);
@@ -152,6 +155,7 @@ static const char *const bad_lines[] = {
         "[Manager]\nSuspendShare=5x",
         "[Manager]\nSuspendShare=%",
         "[Manager]\nTimeLimitSec=0",
+        "[Manager]\nWaitForHooks=maybe",
         "[Manager]\nHistoryMax=1k",
         "[Manager]\nHistoryMax=100001",
         "[Manager]\nHistorySizeMax=99999999999999999999",

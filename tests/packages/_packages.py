@@ -60,6 +60,10 @@ class Packages(Suspendd):
         """Installs packages by their names, or files."""
         return self.dpkg("--install", *[x if "/" in x else deb(x) for x in names])
 
+    def remove(self, *names):
+        """Removes packages, and leaves their configuration."""
+        self.dpkg("--remove", *names)
+
     def newer(self, name, version):
         """The file of a package of another version: the same files, and what depends on this version depends on that."""
         folder = self.host.scratch.sub("newer", name)
@@ -190,3 +194,21 @@ class HeldDomainCase(PackagesCase):
         self.addCleanup(self.domain.kill)
         self.packages.install("suspendd", "suspendd-libvirt")
         self.packages.wait_machine("web", run_state="running")
+
+
+class DomainTests:
+    """What becomes of a held domain, whatever kind the packages are of."""
+
+    def test_domain_runs_when_its_plugin_is_removed(self):
+        self.packages.hold()
+        self.domain.wait_state("paused")
+        self.packages.remove("suspendd-libvirt")
+        self.domain.wait_state("running")
+        self.packages.wake()
+        self.domain.wait_state("running")
+
+    def test_domain_of_one_that_died_runs_when_all_is_removed(self):
+        self.strand()
+        self.domain.wait_state("paused")
+        self.packages.remove("suspendd", "suspendd-libvirt")
+        self.domain.wait_state("running")

@@ -5,7 +5,7 @@
 import unittest
 
 from lab import wait_for
-from _packages import NEWER, RESCUE, HeldCase, HeldDomainCase
+from _packages import NEWER, RESCUE, DomainTests, HeldCase, HeldDomainCase
 
 
 class Held(HeldCase):
@@ -51,7 +51,7 @@ class Held(HeldCase):
 
     def test_removal_has_them_run(self):
         self.hold()
-        self.packages.dpkg("--remove", "suspendd")
+        self.packages.remove("suspendd")
         self.assert_run(self.machines)
         self.packages.wake()
         self.assert_run(self.machines)
@@ -80,26 +80,12 @@ class Held(HeldCase):
         self.strand()
         for machine in self.machines:
             self.assertEqual(machine.status(), "paused", "nobody has run it again")
-        self.packages.dpkg("--remove", "suspendd")
+        self.packages.remove("suspendd")
         self.assert_run(self.machines)
 
 
-class HeldDomain(HeldDomainCase):
+class HeldDomain(DomainTests, HeldDomainCase):
     """A domain of libvirt, held."""
-
-    def test_domain_runs_when_its_plugin_is_removed(self):
-        self.packages.hold()
-        self.domain.wait_state("paused")
-        self.packages.dpkg("--remove", "suspendd-libvirt")
-        self.domain.wait_state("running")
-        self.packages.wake()
-        self.domain.wait_state("running")
-
-    def test_domain_of_one_that_died_runs_when_all_is_removed(self):
-        self.strand()
-        self.domain.wait_state("paused")
-        self.packages.dpkg("--remove", "suspendd", "suspendd-libvirt")
-        self.domain.wait_state("running")
 
 
 if __name__ == "__main__":

@@ -10,7 +10,7 @@ import subprocess
 import tempfile
 import unittest
 
-from _packages import DEB, REPOSITORY, UNIT, HeldCase, HeldDomainCase, Packages
+from _packages import DEB, REPOSITORY, UNIT, DomainTests, HeldCase, HeldDomainCase, Packages
 
 FOLDER = os.path.join(REPOSITORY, "packaging")
 SPEC = os.path.join(FOLDER, "suspendd.spec")
@@ -75,6 +75,10 @@ class RpmPackages(Packages):
         self.host.busctl("call", "org.freedesktop.DBus", "/", "org.freedesktop.DBus", "ReloadConfig")
         self.host.systemctl("start", UNIT)
 
+    def remove(self, *names):
+        """Removes packages."""
+        self.rpm("--erase", *names)
+
 
 class Spec(unittest.TestCase):
     """Without a host."""
@@ -102,23 +106,10 @@ class Held(HeldCase):
         self.assert_goes_on(old)
 
 
-class HeldDomain(HeldDomainCase):
+class HeldDomain(DomainTests, HeldDomainCase):
     """A domain of libvirt, held."""
 
     make_packages = RpmPackages
-
-    def test_domain_runs_when_its_plugin_is_removed(self):
-        self.packages.hold()
-        self.domain.wait_state("paused")
-        self.packages.rpm("--erase", "suspendd-libvirt")
-        self.domain.wait_state("running")
-        self.packages.wake()
-
-    def test_domain_of_one_that_died_runs_when_all_is_removed(self):
-        self.strand()
-        self.domain.wait_state("paused")
-        self.packages.rpm("--erase", "suspendd", "suspendd-libvirt")
-        self.domain.wait_state("running")
 
 
 if __name__ == "__main__":

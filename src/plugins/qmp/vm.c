@@ -15,7 +15,7 @@
 #define ANSWERS_USEC (1500 * USEC_PER_MSEC)
 /* From the beginning of a stop to its event, where nothing is in QEMU's way. */
 #define STOP_LASTS_NS (500 * NSEC_PER_USEC)
-/* Two clocks, read one after the other, are no further apart than that unless one was set; adjtime(2) takes as much in 200 ms. */
+/* Two clocks, read one after the other, are no further apart than that unless one was set; adjtimex(2) takes as much in 200 ms. */
 #define CLOCK_STEP_NS (100 * NSEC_PER_USEC)
 
 /* what the host is told */

@@ -104,16 +104,16 @@ START_TEST(test_all_settings_are_read) {
         ck_assert_int_eq(p.time_sync, TIME_SYNC_RELATIVE);
         ck_assert_int_eq(p.time_threshold_ns, 10 * NSEC_PER_MSEC);
         ck_assert_int_eq(p.backward_max_ns, INT64_MAX);
-        ck_assert_str_eq(source, "test.conf:12");
+        ck_assert_str_eq(source, "test.conf:13");
         config_policy(c, "web-x", NULL, &p, NULL);
         ck_assert_int_eq(p.mode, MODE_AUTO);
 
         ck_assert_uint_eq(config_plugin_settings(c, "qmp", &s), 2);
         ck_assert_str_eq(s[0].key, "Socket");
         ck_assert_str_eq(s[0].value, "/run/a:b=c.sock");
-        ck_assert_uint_eq(s[0].line, 17);
+        ck_assert_uint_eq(s[0].line, 18);
         ck_assert_str_eq(s[1].value, "/run/d.sock");
-        ck_assert_uint_eq(s[1].line, 22);
+        ck_assert_uint_eq(s[1].line, 23);
         ck_assert_str_eq(s[1].file, "test.conf");
 }
 END_TEST

@@ -37,6 +37,13 @@ class Service(SuspenddCase):
         wait_for(lambda: "lock held, budget" in self.status_text(), 5, "a status with the lock", interval=0.05)
         self.assertRegex(self.status_text(), r"^\d+ machines?, ")
 
+    def test_its_session_has_the_nice_value_of_the_unit(self):
+        path = "/proc/%d/autogroup" % self.suspendd.pid()
+        if not os.path.exists(path):
+            self.skipTest("no " + path + ": this kernel does not share the CPU out among sessions")
+        with open(path, encoding="ascii") as f:
+            self.assertRegex(f.read(), r" nice -10$")
+
     def test_reload_takes_a_mode_and_refuses_an_error_by_its_line(self):
         self.suspendd.configure("[Machine a]\nMode=ignore\n")
         self.suspendd.reload()

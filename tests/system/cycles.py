@@ -99,6 +99,10 @@ class FiveSleeps(SystemCase):
         self.figure = str(exposure)
         self.assertLessEqual(exposure, EXPOSURE_MAX)
 
+    def test_its_session_has_the_nice_value_of_the_unit(self):
+        told = self.host.run("cat /proc/$(systemctl show --value -p MainPID suspendd)/autogroup")
+        self.assertRegex(told, r" nice -10$")
+
 
 if __name__ == "__main__":
     unittest.main()

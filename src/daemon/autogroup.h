@@ -1,0 +1,18 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#pragma once
+
+/*
+ * Autogroup
+ *
+ * Where the kernel shares the CPU out among sessions (sched(7), "The autogroup feature"), a nice value counts
+ * within a session alone, and that of a service's unit for nothing. Such a group has a nice value of its own.
+ */
+
+/*
+ * Gives the session of this process, if it leads one, the nice value that it has itself. One below 0 takes
+ * RLIMIT_NICE, or CAP_SYS_NICE.
+ *
+ * Returns: 1; 0 if there is nothing to give, or no such group; -EPERM; -EAGAIN if another group was given
+ * one less than 0.1 s ago; another errno.
+ */
+int autogroup_take_nice(void);

@@ -8,11 +8,13 @@
  * within a session alone, and that of a service's unit for nothing. Such a group has a nice value of its own.
  */
 
+#include <systemd/sd-event.h>
+
 /*
  * Gives the session of this process, if it leads one, the nice value that it has itself. One below 0 takes
- * RLIMIT_NICE, or CAP_SYS_NICE.
+ * RLIMIT_NICE, or CAP_SYS_NICE. The kernel takes one in 0.1 s from all processes together; of one that came
+ * too soon it is asked again while the loop runs.
  *
- * Returns: 1; 0 if there is nothing to give, or no such group; -EPERM; -EAGAIN if another group was given
- * one less than 0.1 s ago; another errno.
+ * Returns: 1; 0 if there is nothing to give, no such group, or it is asked again; -EPERM; another errno.
  */
-int autogroup_take_nice(void);
+int autogroup_take_nice(sd_event *event);

@@ -2,7 +2,6 @@
 
 #include <errno.h>
 #include <getopt.h>
-#include "daemon/autogroup.h"
 #include "daemon/log.h"
 #include "daemon/manager.h"
 #include "daemon/rescue.h"
@@ -91,9 +90,6 @@ int main(int argc, char **argv) {
         if (is_rescue)
                 return rescue_run(&options);
 
-        r = autogroup_take_nice();
-        if (r < 0)
-                log_with(NULL, LOG_DEBUG, r, "Nice= of the unit counts within the session alone");
         r = manager_new(&options, &m);
         if (r >= 0)
                 r = manager_run(m);

@@ -11,6 +11,7 @@
 #include "common/text-escape.h"
 #include "common/time-util.h"
 #include "daemon/authority.h"
+#include "daemon/autogroup.h"
 #include "daemon/engine-loop.h"
 #include "daemon/log.h"
 #include "daemon/manager-internal.h"
@@ -394,6 +395,9 @@ static int manager_start_loop(Manager *m) {
         r = sd_event_new(&m->event);
         if (r < 0)
                 return r;
+        r = autogroup_take_nice(m->event);
+        if (r < 0)
+                log_with(NULL, LOG_DEBUG, r, "Nice= of the unit counts within the session alone");
         for (size_t i = 0; i < ARRAY_LEN(signals); i++) {
                 r = sd_event_add_signal(
                                 m->event,

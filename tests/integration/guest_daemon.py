@@ -54,22 +54,31 @@ class Together(SuspenddCase):
             record = self.suspendd.wait_record(number)
         return record
 
+    def late(self, since):
+        """So much, in ns, may the stamps of each guest's stops be late since that cycle: under TCG its clock stops when
+        QEMU begins with the command, and the stamp is taken when the vCPU's thread has noticed."""
+        records = [x for x in self.suspendd.records() if x["number"] > since]
+        return [sum(of(x, guest.name)["stood_after_usec"] or 0 for x in records) * 1000 for guest in self.guests]
+
     def assert_kept(self, act, limit_ns):
         """No clock has moved by more than the limit over an act. A host that is too busy to run its guests does not know
         when they stood: then all is done once more, and a host that stays so shows nothing."""
         for _ in range(TRIES):
-            before, began, waited = self.errors(), time.monotonic(), waited_for_cpu()
+            before, since, began, waited = self.errors(), self.suspendd.last_number(), time.monotonic(), waited_for_cpu()
             act()
-            moved = [(now - was) / MS for was, now in zip(before, self.errors())]
+            moved = [now - was for was, now in zip(before, self.errors())]
+            late = self.late(since)
             share = (waited_for_cpu() - waited) / (time.monotonic() - began)
-            print("%s: off by %s ms, %d %% of the time something waited for a CPU" %
-                  (self.id().rsplit(".", 1)[-1], " and ".join("%.3f" % x for x in moved), 100 * share), flush=True)
-            if max(map(abs, moved)) * MS < limit_ns:
+            told = "off by %s ms, known to -%s, %d %% of the time something waited for a CPU" % (
+                " and ".join("%.3f" % (x / MS) for x in moved), " and ".join("%.1f" % (x / MS) for x in late), 100 * share)
+            print("%s: %s" % (self.id().rsplit(".", 1)[-1], told), flush=True)
+            if max(map(abs, moved)) < limit_ns:
                 return
             if share < BUSY_SHARE:
-                self.fail("off by %s ms" % moved)
-        self.skipTest("%d %% of the time something waited for a CPU: too busy a machine to know when its guests stood" %
-                      (100 * share))
+                for x, behind in zip(moved, late):
+                    self.assertLess(x, limit_ns, told)
+                    self.assertGreater(x, -limit_ns - behind, told)
+        self.skipTest("too busy a machine to know when its guests stood: " + told)
 
     def pause_of_20_seconds(self):
         record = self.rehearse("20s")

@@ -46,6 +46,7 @@ class Hostile(SuspenddCase):
 
     def cycle_with(self, spec, name="villain"):
         """A cycle with one villain more. Returns what its record says of the villain, or None."""
+        wait_for(lambda: self.suspendd.machine(name) is None, 10, "the last test's %s gone" % name, interval=0.02)
         self.start_fakes(["%s=%s" % (name, spec)], self.addCleanup)
         # Announced: as what it is, or, if that cannot be found out, after its time is over.
         self.suspendd.wait_machine(name, 10)

@@ -41,8 +41,11 @@ class Service(SuspenddCase):
         path = "/proc/%d/autogroup" % self.suspendd.pid()
         if not os.path.exists(path):
             self.skipTest("no " + path + ": this kernel does not share the CPU out among sessions")
-        with open(path, encoding="ascii") as f:
-            self.assertRegex(f.read(), r" nice -10$")
+
+        def told():
+            with open(path, encoding="ascii") as f:
+                return f.read()
+        wait_for(lambda: told().endswith(" nice -10\n"), 5, "the unit's nice value in " + path)
 
     def test_reload_takes_a_mode_and_refuses_an_error_by_its_line(self):
         self.suspendd.configure("[Machine a]\nMode=ignore\n")

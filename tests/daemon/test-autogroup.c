@@ -12,6 +12,7 @@
 
 #define NICE 5
 #define NOBODY 65534
+#define TRIES 3
 
 /* The nice value of this process's session. Returns: INT_MIN where sessions have none. */
 static int session_nice(void) {
@@ -109,18 +110,22 @@ END_TEST
 
 /* Of whom is not CAP_SYS_ADMIN the kernel takes one value in 0.1 s. */
 START_TEST(test_one_that_comes_too_soon_is_asked_again) {
-        Doing d = { .nice_value = NICE, .is_leader = true, .user = NOBODY };
-        Told told;
+        const Doing before = { .nice_value = NICE, .is_leader = true, .user = NOBODY };
+        Doing d = before;
+        Told told = { .r = 1 };
 
         if (geteuid() != 0 || session_nice() == INT_MIN) {
                 (void) puts("skipped: takes root, and a kernel that shares the CPU out among sessions");
                 return;
         }
-        (void) run(d);
         d.loop_usec = USEC_PER_SEC;
-        told = run(d);
+        /* A busy machine may take longer than 0.1 s from one to the next. */
+        for (int i = 0; i < TRIES && told.r != 0; i++) {
+                (void) run(before);
+                told = run(d);
+                ck_assert_int_eq(told.session, NICE);
+        }
         ck_assert_int_eq(told.r, 0);
-        ck_assert_int_eq(told.session, NICE);
 }
 END_TEST
 

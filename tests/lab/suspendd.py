@@ -33,6 +33,7 @@ CAP_SYS_RESOURCE = 24
 
 
 def may_raise_limits():
+    """Whether this machine's root may raise a limit of his own, and so a unit's."""
     with open("/proc/self/status", encoding="ascii") as f:
         return bool(int(re.search(r"CapEff:\s+(\w+)", f.read())[1], 16) >> CAP_SYS_RESOURCE & 1)
 

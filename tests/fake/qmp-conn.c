@@ -8,6 +8,7 @@
 #include <fcntl.h>
 #include <sys/epoll.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/un.h>
 #include "qmp-fake.h"
 
@@ -317,6 +318,8 @@ void channel_drop_client(Channel *c) {
 }
 
 int channel_open(Channel *c, Machine *m, bool is_agent, const char *path) {
+        /* a daemon leaves a socket that is new in peace for a moment, and this one needs none */
+        static const struct timespec long_ago[2];
         struct sockaddr_un a = { .sun_family = AF_UNIX };
 
         *c = (Channel){ .machine = m, .is_agent = is_agent, .listen_fd = -1, .fd = -1 };
@@ -333,7 +336,7 @@ int channel_open(Channel *c, Machine *m, bool is_agent, const char *path) {
                 return -errno;
         (void) unlink(path);
         if (bind(c->listen_fd, (struct sockaddr *) &a, sizeof(a)) < 0 ||
-            listen(c->listen_fd, 1) < 0)
+            listen(c->listen_fd, 1) < 0 || utimensat(AT_FDCWD, path, long_ago, 0) < 0)
                 return -errno;
         if (!is_agent && m->monitor_kind == MONITOR_BUSY)
                 return 0;

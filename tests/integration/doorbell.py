@@ -184,6 +184,7 @@ class Doorbell(SuspenddCase):
     def test_same_eventfd_is_rung_over_restarts_and_kills(self):
         vm, client = self.vm(), self.client()
         self.wait_kept(6)
+        self.suspendd.wait_machine(vm.name)
         self.ring()
         self.assertTrue(client.is_rung())
         self.assert_hears(vm)

@@ -130,7 +130,8 @@ class Cycle(LibvirtCase):
         off = []
         for _ in range(5):
             mark, number = vm.monitor.mark(), self.suspendd.last_number() + 1
-            self.suspendd.ctl("rehearse", "--for=100ms")
+            done = self.suspendd.ctl("rehearse", "--for=100ms", check=False)
+            self.assertIn(done.returncode, (0, 6), done.stderr)  # 6: on a busy machine a clock may not be right so soon
             stop, resume = (vm.monitor.wait_event(x, 5, mark) for x in ("STOP", "RESUME"))
             stopped_ns = of(self.suspendd.wait_record(number), "stamped")["stopped_ns"]
             off.append(abs(stopped_ns - (resume.realtime - stop.realtime) * 1e9))

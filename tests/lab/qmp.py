@@ -3,11 +3,14 @@
 
 import itertools
 import json
+import os
 import socket
 import threading
 import time
 
 from .util import LabError, wait_for
+
+YOUTH = 0.25
 
 
 def connect(path, timeout=10):
@@ -23,6 +26,13 @@ def connect(path, timeout=10):
     s = wait_for(attempt, timeout, "connection to " + path)
     s.settimeout(timeout)
     return s
+
+
+def outwait_youth(path):
+    """Waits until a monitor's socket is so old that QEMU has made the thread that serves it: 7.2 may lose its monitor
+    to a client that comes before that."""
+    wait_for(lambda: os.path.exists(path), 10, path)
+    time.sleep(max(0, min(YOUTH, os.stat(path).st_mtime + YOUTH - time.time())))
 
 
 class Event:
@@ -49,6 +59,7 @@ class Qmp:
         self._replies = {}
         self._ids = itertools.count()
         self._changed = threading.Condition()
+        outwait_youth(path)
         self._socket = connect(path, timeout)
         self._file = self._socket.makefile("rb")
         try:

@@ -5,8 +5,10 @@
 #include <fcntl.h>
 #include <inttypes.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/un.h>
 #include "common/macro.h"
+#include "common/time-util.h"
 
 #define GREETING                                                                           \
         "{\"QMP\": {\"version\": {\"qemu\": {\"micro\": 22, \"minor\": 2, \"major\": 7}, " \
@@ -30,6 +32,14 @@ void fake_peer_listen(FakePeer *p, FakeHost *host, const char *path) {
         ck_assert_int_ge(p->listen_fd, 0);
         ck_assert_int_eq(bind(p->listen_fd, (struct sockaddr *) &address, sizeof(address)), 0);
         ck_assert_int_eq(listen(p->listen_fd, 8), 0);
+        fake_peer_date(path, 0);
+}
+
+void fake_peer_date(const char *path, int64_t realtime_ns) {
+        struct timespec t = { .tv_sec = realtime_ns / NSEC_PER_SEC,
+                              .tv_nsec = realtime_ns % NSEC_PER_SEC };
+
+        ck_assert_int_eq(utimensat(AT_FDCWD, path, (struct timespec[]){ t, t }, 0), 0);
 }
 
 void fake_peer_accept(FakePeer *p) {

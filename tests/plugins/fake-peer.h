@@ -25,8 +25,10 @@ typedef struct FakePeer {
 /* One end of a pair of sockets; the other, non-blocking, is *@ret_fd. */
 void fake_peer_pair(FakePeer *p, FakeHost *host, int *ret_fd);
 
-/* Listens at @path; the connection is taken by fake_peer_accept(). */
+/* Listens at @path, a socket as old as the hills; the connection is taken by fake_peer_accept(). */
 void fake_peer_listen(FakePeer *p, FakeHost *host, const char *path);
+/* The socket was made at @realtime_ns (CLOCK_REALTIME). */
+void fake_peer_date(const char *path, int64_t realtime_ns);
 void fake_peer_accept(FakePeer *p);
 void fake_peer_hang_up(FakePeer *p);
 void fake_peer_done(FakePeer *p);

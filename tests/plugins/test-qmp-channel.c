@@ -61,14 +61,14 @@ START_TEST(test_whoever_swaps_what_is_there_leads_to_no_other) {
                 ck_assert_int_eq(chown(scratch_path("joe"), JOE, JOE), 0);
         }
         strike = "joe/link";
-        ck_assert_int_eq(channel_connect(scratch_path("joe/vm"), &fd, &why), 0);
+        ck_assert_int_eq(channel_connect(scratch_path("joe/vm"), 0, &fd, &why), 0);
         ck_assert_ptr_null(strike);
         ck_assert_uint_eq(count_clients(root), 0);
         ck_assert_uint_eq(count_clients(joe), 1);
         if (geteuid() != 0)
                 return;
         closep(&fd);
-        ck_assert_int_eq(channel_connect(scratch_path("joe/vm"), &fd, &why), -EPERM);
+        ck_assert_int_eq(channel_connect(scratch_path("joe/vm"), 0, &fd, &why), -EPERM);
         fd = -1;
         ck_assert_uint_eq(count_clients(root), 0);
 }
@@ -78,8 +78,8 @@ START_TEST(test_path_of_no_socket_is_refused_as_the_kernel_does) {
         const char *why = NULL;
         int fd = -1;
 
-        ck_assert_int_eq(channel_connect(scratch, &fd, &why), -ECONNREFUSED);
-        ck_assert_int_eq(channel_connect(scratch_path("none"), &fd, &why), -ENOENT);
+        ck_assert_int_eq(channel_connect(scratch, 0, &fd, &why), -ECONNREFUSED);
+        ck_assert_int_eq(channel_connect(scratch_path("none"), 0, &fd, &why), -ENOENT);
         ck_assert_int_eq(fd, -1);
 }
 END_TEST

@@ -170,6 +170,48 @@ START_TEST(test_sockets_that_come_later_are_found) {
 }
 END_TEST
 
+/* As appear(), of a socket that was made just now. Returns: when, by CLOCK_MONOTONIC. */
+static uint64_t appear_anew(int i, const char *name) {
+        uint64_t now_usec = clock_now_usec(CLOCK_MONOTONIC);
+
+        appear(i, name);
+        fake_peer_date(paths[i], clock_now_ns(CLOCK_REALTIME));
+        return now_usec;
+}
+
+/* Waits for the connection, which a QEMU that was made at @made_usec can bear by now. */
+static void await_patient_client(int i, uint64_t made_usec) {
+        fake_peer_accept(&peers[i]);
+        ck_assert_uint_ge(clock_now_usec(CLOCK_MONOTONIC) - made_usec, 250 * USEC_PER_MSEC);
+}
+
+START_TEST(test_socket_that_is_new_is_left_in_peace_for_a_moment) {
+        uint64_t made_usec = appear_anew(0, "a.qmp");
+
+        load("Directory", "%s");
+        await_patient_client(0, made_usec);
+        ck_assert_uint_eq(fake.n_enumerated, 0);
+        fake_peer_identify(&peers[0], "a", "running");
+        FAKE_HOST_WAIT(&fake, fake_host_find(&fake, "a"));
+        ck_assert_uint_eq(fake.n_enumerated, 1);
+
+        /* the next one at that path as well, for all that the end of the first is followed up at once */
+        vanish(0);
+        made_usec = appear_anew(0, "a.qmp");
+        await_patient_client(0, made_usec);
+        made_usec = appear_anew(1, "b.qmp");
+        await_patient_client(1, made_usec);
+}
+END_TEST
+
+START_TEST(test_socket_of_a_clock_that_was_set_back_is_not_waited_for) {
+        appear(0, "a.qmp");
+        fake_peer_date(paths[0], clock_now_ns(CLOCK_REALTIME) + 3600 * NSEC_PER_SEC);
+        load("Directory", "%s");
+        ck_assert(is_asked(0));
+}
+END_TEST
+
 START_TEST(test_directories_that_come_later_are_found) {
         load("Socket", "%s/vms/*/run/qmp.sock");
         make_directory("vms");
@@ -557,6 +599,8 @@ int main(void) {
         tcase_add_loop_test(c, test_what_cannot_be_opened_is_tried_again, 0, 2);
         tcase_add_test(c, test_socket_that_comes_while_memory_is_lacking_is_found);
         tcase_add_test(c, test_sockets_that_come_later_are_found);
+        tcase_add_test(c, test_socket_that_is_new_is_left_in_peace_for_a_moment);
+        tcase_add_test(c, test_socket_of_a_clock_that_was_set_back_is_not_waited_for);
         tcase_add_test(c, test_directories_that_come_later_are_found);
         tcase_add_test(c, test_directory_that_is_made_anew_is_found_again);
         tcase_add_test(c, test_what_is_no_socket_is_left_alone);

@@ -175,7 +175,7 @@ START_TEST(test_machine_held_by_another_client_is_known_once_it_leaves) {
         suspendd_plugin.destroy(instance);
         run_qemu(0, "one");
         (void) snprintf(path, sizeof(path), "%s/one.qmp", directory);
-        FAKE_HOST_WAIT(&fake, (r = channel_connect(path, &fd, &why)) >= 0);
+        FAKE_HOST_WAIT(&fake, (r = channel_connect(path, 250 * USEC_PER_MSEC, &fd, &why)) >= 0);
         FAKE_HOST_WAIT(&fake, recv(fd, greeting, sizeof(greeting), MSG_DONTWAIT) > 0);
 
         ck_assert_int_eq(suspendd_plugin.create(&fake.host, &instance), 0);

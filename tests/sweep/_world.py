@@ -11,6 +11,7 @@ import unittest
 
 from integration._bus import BUILD, Bus, wait_for
 from lab import Qemu
+from lab.qmp import outwait_youth
 from lab.util import Scratch
 
 PROGRAM = os.path.join(BUILD, "tests/sweep/sweep")
@@ -66,6 +67,7 @@ class World:
         for vm in self.machines:
             vm.start()
             self._ends.append(vm.kill)
+            outwait_youth(vm.own_path("mon"))
         self.machines[-1].stop()
         self.machines[-1].disconnect()
         self._write()

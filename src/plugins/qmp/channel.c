@@ -6,6 +6,7 @@
 #include <sys/ioctl.h>
 #include <sys/socket.h>
 #include <sys/un.h>
+#include "common/clock-sample.h"
 #include "common/safe-path.h"
 #include "common/time-util.h"
 
@@ -56,7 +57,22 @@ static int check_peer(int fd, uid_t owner, const char **ret_why) {
         return -EPERM;
 }
 
-int channel_connect(const char *path, int *ret_fd, const char **ret_why) {
+/* @a is anything: its owner may have set it. */
+static bool is_later(const struct timespec *a, int64_t b_ns) {
+        int64_t b_sec = b_ns / NSEC_PER_SEC;
+
+        return a->tv_sec > b_sec || (a->tv_sec == b_sec && a->tv_nsec > b_ns % NSEC_PER_SEC);
+}
+
+/* A time to come is of a clock that was set back since: it says nothing. */
+static bool is_younger(const struct stat *st, uint64_t usec) {
+        int64_t now_ns = clock_now_ns(CLOCK_REALTIME);
+
+        return is_later(&st->st_mtim, now_ns - (int64_t) usec * NSEC_PER_USEC) &&
+               !is_later(&st->st_mtim, now_ns);
+}
+
+int channel_connect(const char *path, uint64_t age_usec, int *ret_fd, const char **ret_why) {
         _cleanup_(safe_path_done) SafePath at = SAFE_PATH_NONE;
         struct sockaddr_un address = { .sun_family = AF_UNIX };
         _cleanup_close_ int fd = -1;
@@ -68,6 +84,8 @@ int channel_connect(const char *path, int *ret_fd, const char **ret_why) {
                 return r;
         if (!S_ISSOCK(at.st.st_mode))
                 return -ECONNREFUSED; /* as connect(2) has it */
+        if (is_younger(&at.st, age_usec))
+                return -EBUSY;
         name = safe_path_name(&at);
         memcpy(address.sun_path, name.text, sizeof(name.text));
         fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);

@@ -36,12 +36,13 @@ typedef struct ChannelOps {
 
 /*
  * Begins and ends the connecting: a unix socket answers at once. The way to it must be safe
- * (common/safe-path.h), and the one who listens there its owner or root.
+ * (common/safe-path.h), and the one who listens there its owner or root. A socket that was made less than
+ * @age_usec ago, by the wall clock and the time that its file system keeps, is left in peace.
  *
- * Returns: 0 and a non-blocking fd; -EPERM with the reason in *@ret_why (static) if it is not; -EAGAIN with its
- * backlog full; others as safe_path_open() and connect(2) have them, without a reason.
+ * Returns: 0 and a non-blocking fd; -EPERM with the reason in *@ret_why (static) if it is not; -EBUSY if it is too
+ * young; -EAGAIN with its backlog full; others as safe_path_open() and connect(2) have them, without a reason.
  */
-int channel_connect(const char *path, int *ret_fd, const char **ret_why);
+int channel_connect(const char *path, uint64_t age_usec, int *ret_fd, const char **ret_why);
 
 /* The user who listened on the other end of a connected socket. Returns: 0; as getsockopt(2). */
 int channel_fd_user(int fd, uid_t *ret);

@@ -33,7 +33,7 @@ void retry_done(Retry *r) {
         r->timer = sd_event_source_disable_unref(r->timer);
 }
 
-static void retry_in(Retry *r, uint64_t usec) {
+void retry_in(Retry *r, uint64_t usec) {
         (void) sd_event_source_set_time_relative(r->timer, usec);
         (void) sd_event_source_set_enabled(r->timer, SD_EVENT_ONESHOT);
 }

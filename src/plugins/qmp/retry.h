@@ -29,6 +29,9 @@ int retry_init(Retry *r, sd_event *event, RetryFn fn, void *userdata);
 /* Harmless for one that was never begun. */
 void retry_done(Retry *r);
 
+/* Calls fn() in @usec, which counts as no try. */
+void retry_in(Retry *r, uint64_t usec);
+
 /* Calls fn() in 50 ms, then 100 ms … 1.6 s. Does nothing the seventh time. Returns: true if it will. */
 bool retry_soon(Retry *r);
 

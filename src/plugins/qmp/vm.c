@@ -185,7 +185,7 @@ static void vm_open_agent(void *userdata) {
 
         if (vm->agent || !vm->place.agent_path)
                 return;
-        r = channel_connect(vm->place.agent_path, &fd, &why);
+        r = channel_connect(vm->place.agent_path, 0, &fd, &why);
         if (r >= 0)
                 r = vm_check_agent(vm, fd, &why);
         if (r >= 0)

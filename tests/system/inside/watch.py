@@ -92,8 +92,10 @@ class Watch:
     # QEMU
 
     def watch_monitors(self):
-        """Those that are new."""
+        """Those that are new, and old enough for a QEMU that would lose its monitor to a client too soon."""
         for path in set(glob.glob(self.folder + "/*/*.mon")) - set(self.monitors):
+            if 0 <= time.time() - os.stat(path).st_mtime < 0.25:
+                continue
             s = socket.socket(socket.AF_UNIX)
             try:
                 s.connect(path)

@@ -89,6 +89,7 @@ static const struct {
         { "\"\\\"\\\\\\/\\b\\f\\n\\r\\t\"", "\"\\/\b\f\n\r\t" },
         { "\"\\u0041\\u00e9\\u20AC\"", "Aé€" },
         { "\"\\ud83d\\udc27!\"", "🐧!" },
+        { "\"\\ud8b7\\uddd8\"", "\xf0\xbd\xb7\x98" },
         { "\"\\ud83d!\"", "\xef\xbf\xbd!" },
         { "\"\\ud83d\\u0041\"",
           "\xef\xbf\xbd"

@@ -3,6 +3,8 @@
 """Runs all tests: "./dev test". The last line is "N passed, N failed, N skipped"."""
 
 import argparse
+import collections
+import itertools
 import os
 import shutil
 import subprocess
@@ -12,7 +14,7 @@ import time
 sys.dont_write_bytecode = True
 TESTS = os.path.dirname(os.path.abspath(__file__))
 sys.path.insert(0, TESTS)
-from runner import faults, python, unit  # noqa: E402
+from runner import faults, python, schedule, unit  # noqa: E402
 from runner.results import FAILED, Report, summarize  # noqa: E402
 
 JOBS = min(os.cpu_count() or 1, 4)
@@ -78,9 +80,12 @@ class Suites:
         self._python(report, unit.PLAIN, integration_files(), WAITING_JOBS)
 
     def clocks(self, report):
-        """What clocks in real guests show, on a machine that does little else."""
+        """What clocks in real guests show."""
+        self._python(report, unit.PLAIN, integration_files(CLOCKS), WAITING_JOBS)
+
+    def figures(self, report):
+        """Clocks whose figures are exact, on a machine that does nothing else."""
         self._python(report, unit.PLAIN, integration_files(CLOCKS_ALONE))
-        self._python(report, unit.PLAIN, integration_files(CLOCKS), JOBS)
 
     def packages(self, report):
         """The packages: what they install, how they come, are replaced in a sleep, and go."""
@@ -122,32 +127,35 @@ class Suites:
         python.run(report, [x for x in files if os.path.exists(x)], self.args.quick, self.args.only, env, jobs, timeout)
 
 
-# (title, method, builds that it needs, whether --quick runs it); what begins with "system" is run by --system alone
+# title: what begins with "system" is run by --system alone;  needs: its builds;  is_quick: whether --quick runs it
+# load: how much of two cores it keeps busy, in percent, or must have; see runner/schedule.py
+Suite = collections.namedtuple("Suite", "title run needs is_quick load")
 ALL = [
-    ("check", Suites.check, "plain", True),
-    ("unit", Suites.unit, "plain", True),
-    ("model", Suites.model, "plain", True),
-    ("unit, ASan+UBSan", Suites.unit_asan, "asan", True),
-    ("unit, TSan", Suites.unit_tsan, "tsan", False),
-    ("unit, valgrind", Suites.unit_valgrind, "plain", False),
-    ("lab", Suites.lab, "plain", False),
-    ("sweep", Suites.sweep, "plain", True),
-    ("integration", Suites.integration, "plain", True),
-    ("clocks", Suites.clocks, "plain", False),
-    ("packages", Suites.packages, "plain deb", False),
-    ("integration, systemd 257", Suites.integration_newer, "plain", False),
-    ("packages, systemd 257", Suites.packages_newer, "plain deb", False),
-    ("soak", Suites.soak, "plain", False),
-    ("integration, ASan+UBSan", Suites.integration_asan, "asan", False),
-    ("system", Suites.system, "plain deb", False),
-    ("system, Debian 13", Suites.system_newer, "plain deb", False),
+    Suite("check", Suites.check, "plain", True, 100),
+    Suite("lab", Suites.lab, "plain", False, 40),
+    Suite("unit", Suites.unit, "plain", True, 50),
+    Suite("unit, ASan+UBSan", Suites.unit_asan, "asan", True, 50),
+    Suite("model", Suites.model, "plain", True, 50),
+    Suite("integration", Suites.integration, "plain", True, 50),
+    Suite("integration, ASan+UBSan", Suites.integration_asan, "asan", False, 30),
+    Suite("clocks", Suites.clocks, "plain", False, 20),
+    Suite("unit, TSan", Suites.unit_tsan, "tsan", False, 60),
+    Suite("unit, valgrind", Suites.unit_valgrind, "plain", False, 70),
+    Suite("soak", Suites.soak, "plain", False, 30),
+    Suite("packages", Suites.packages, "plain deb", False, 60),
+    Suite("sweep", Suites.sweep, "plain", True, 30),
+    Suite("packages, systemd 257", Suites.packages_newer, "plain deb", False, 30),
+    Suite("integration, systemd 257", Suites.integration_newer, "plain", False, 20),
+    Suite("figures", Suites.figures, "plain", False, 100),
+    Suite("system", Suites.system, "plain deb", False, 100),
+    Suite("system, Debian 13", Suites.system_newer, "plain deb", False, 100),
 ]
 
 
 def chosen(args):
     """Those that are to be run."""
-    return [x for x in ALL if (not args.quick or x[3]) and
-            (x[0] in args.suite if args.suite else x[0].startswith("system") == args.system)]
+    return [x for x in ALL if (not args.quick or x.is_quick) and
+            (x.title in args.suite if args.suite else x.title.startswith("system") == args.system)]
 
 
 def build(kinds):
@@ -158,13 +166,12 @@ def build(kinds):
 
 def run_suite(suite, broken, args):
     """Runs one of ALL, if none of its builds is among the broken ones. Returns its report."""
-    title, method, needs, _ = suite
-    report = Report(title)
-    missing = [x for x in needs.split() if x in broken]
+    report = Report(suite.title)
+    missing = [x for x in suite.needs.split() if x in broken]
     if missing:
-        report.add_line(title, FAILED, "build %s failed" % " ".join(missing))
+        report.add_line(suite.title, FAILED, "build %s failed" % " ".join(missing))
         return report.finish()
-    method(Suites(args), report)
+    suite.run(Suites(args), report)
     if not report.outcomes and not args.only:
         python.skip(report, "no such tests")
     return report.finish()
@@ -182,20 +189,22 @@ def main():
 
     suites = chosen(args)
     if args.list:
-        for title, method, _, quick in ALL:
-            when = " (--quick as well)" if quick else " (--system alone)" if title.startswith("system") else ""
-            print("%-25s %s%s" % (title, method.__doc__, when))
+        for suite in ALL:
+            when = " (--quick as well)" if suite.is_quick else " (--system alone)" if suite.title.startswith("system") else ""
+            print("%-25s %s%s" % (suite.title, suite.run.__doc__, when))
         return 0
 
     started = time.monotonic()
     n_steps = len(suites) + 1
     print("[1/%d] building" % n_steps, flush=True)
-    broken = build(sorted({kind for x in suites for kind in x[2].split()}, reverse=True))
+    broken = build(sorted({kind for x in suites for kind in x.needs.split()}, reverse=True))
 
-    reports = []
-    for i, suite in enumerate(suites):
-        print("[%d/%d] %s (%d s so far)" % (i + 2, n_steps, suite[0], time.monotonic() - started), flush=True)
-        reports.append(run_suite(suite, broken, args))
+    steps = itertools.count(2)
+
+    def run(suite):
+        print("[%d/%d] %s (%d s so far)" % (next(steps), n_steps, suite.title, time.monotonic() - started), flush=True)
+        return run_suite(suite, broken, args)
+    reports = schedule.run(suites, lambda x: x.load, run)
     return summarize(reports, *([] if args.only or args.suite or args.system else [faults.summary(reports)]))
 
 

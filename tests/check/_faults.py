@@ -64,7 +64,7 @@ def faults(tree):
     for name in (TABLE, RUNNER):
         if name not in tree.files:
             raise Unavailable("no " + name)
-    suites = re.findall(r'^ +\("([^"]+)", Suites\.', tree.text(RUNNER), re.M)
+    suites = re.findall(r'^ +Suite\("([^"]+)", Suites\.', tree.text(RUNNER), re.M)
     units, pythons = unit_tests(tree), python_tests(tree)
     rows = rows_of(tree.text(TABLE))
     problems = []

@@ -8,6 +8,7 @@ import os
 import re
 import shutil
 import tempfile
+import threading
 import unittest
 
 import _docs
@@ -16,7 +17,8 @@ import _text
 import _tools
 import _units
 from _tree import ROOT, Tree, Unavailable
-from run import run_suite
+from run import Suite, run_suite
+from runner import schedule
 from runner.faults import IDS, count, rows_of
 from runner.results import FAILED, PASSED, SKIPPED, Report
 
@@ -161,7 +163,7 @@ class CheckTest(unittest.TestCase):
         return "".join("| %s | it fails | goes on | %s |\n" % x for x in shown.items())
 
     def test_faults(self):
-        self.write("tests/run.py", 'ALL = [\n    ("unit", Suites.unit),\n    ("integration", Suites.integration),\n]\n')
+        self.write("tests/run.py", 'ALL = [\n    Suite("unit", Suites.unit),\n    Suite("integration", Suites.integration),\n]\n')
         self.write("tests/engine/test-cycle.c", "START_TEST(test_a) {\nSTART_TEST(test_b) {\n add(t, test_a);\n")
         self.write("tests/integration/_base.py", "class Base:\n    def test_base(self):\n        pass\n")
         self.write("tests/integration/one.py",
@@ -197,10 +199,29 @@ class CheckTest(unittest.TestCase):
 
     def test_suite_whose_build_is_broken_fails_and_others_run(self):
         ran = []
-        suites = [("a", lambda *_: ran.append("a"), "plain deb", False), ("b", lambda *_: ran.append("b"), "plain", False)]
+        suites = [Suite("a", lambda *_: ran.append("a"), "plain deb", False, 1),
+                  Suite("b", lambda *_: ran.append("b"), "plain", False, 1)]
         reports = [run_suite(x, ["deb"], argparse.Namespace(only="b")) for x in suites]
         self.assertEqual([[x.detail for x in report.outcomes] for report in reports], [["build deb failed"], []])
         self.assertEqual(ran, ["b"])
+
+    def test_suites_run_beside_each_other_as_far_as_the_machine_bears_it(self):
+        loads = {"most": 60, "all": 100, "too much": 150, "some": 40, "no more": 1}
+        running, seen, gate = set(), [], threading.Event()
+
+        def do(task):
+            running.add(task)
+            seen.append(set(running))
+            if task == "some":
+                gate.set()
+            if task == "most":
+                gate.wait(5)
+            running.remove(task)
+            return task.upper()
+        self.assertEqual(schedule.run(list(loads), loads.get, do), [x.upper() for x in loads])
+        self.assertIn({"most", "some"}, seen)
+        self.assertEqual(seen[0], {"most"})
+        self.assertTrue(all(sum(map(loads.get, x)) <= 100 or len(x) == 1 for x in seen), seen)
 
     def test_layout(self):
         self.assert_sees(_tools.layout, "src/a.c", "int  a;\n", "int a;\n")

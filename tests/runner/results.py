@@ -26,7 +26,7 @@ class Report:
 
     def line(self, state, text):
         """Shows how it goes."""
-        print("  %-7s %s" % (state, text), flush=True)
+        print("  %-7s %s:%s" % (state, self.title, text), flush=True)
 
     def add_line(self, name, state, detail=""):
         """Counts one test and shows it."""

@@ -6,6 +6,7 @@
 #include <time.h>
 #include "common/macro.h"
 #include "common/time-util.h"
+#include "daemon/log.h"
 
 #define AGAIN_USEC (150 * USEC_PER_MSEC)
 
@@ -29,8 +30,16 @@ int autogroup_take_nice(sd_event *event) {
         if (nice_value == 0 || getsid(0) != getpid())
                 return 0;
         r = write_nice(nice_value);
-        if (r != -EAGAIN)
-                return r;
-        return sd_event_add_time_relative(
-                        event, NULL, CLOCK_MONOTONIC, AGAIN_USEC, AGAIN_USEC, on_again, NULL);
+        if (r == -EAGAIN)
+                r = sd_event_add_time_relative(
+                                event,
+                                NULL,
+                                CLOCK_MONOTONIC,
+                                AGAIN_USEC,
+                                AGAIN_USEC,
+                                on_again,
+                                NULL);
+        if (r < 0)
+                log_with(NULL, LOG_DEBUG, r, "Nice= of the unit counts within the session alone");
+        return r;
 }

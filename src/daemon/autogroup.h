@@ -15,6 +15,7 @@
  * RLIMIT_NICE, or CAP_SYS_NICE. The kernel takes one in 0.1 s from all processes together; of one that came
  * too soon it is asked again while the loop runs.
  *
- * Returns: 1; 0 if there is nothing to give, no such group, or it is asked again; -EPERM; another errno.
+ * Returns: 1; 0 if there is nothing to give, no such group, or it is asked again; -EPERM or another errno, which is
+ * logged, too.
  */
 int autogroup_take_nice(sd_event *event);

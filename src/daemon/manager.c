@@ -395,9 +395,7 @@ static int manager_start_loop(Manager *m) {
         r = sd_event_new(&m->event);
         if (r < 0)
                 return r;
-        r = autogroup_take_nice(m->event);
-        if (r < 0)
-                log_with(NULL, LOG_DEBUG, r, "Nice= of the unit counts within the session alone");
+        (void) autogroup_take_nice(m->event);
         for (size_t i = 0; i < ARRAY_LEN(signals); i++) {
                 r = sd_event_add_signal(
                                 m->event,

@@ -128,24 +128,24 @@ class Suites:
 
 
 # title: what begins with "system" is run by --system alone;  needs: its builds;  is_quick: whether --quick runs it
-# load: how much of two cores it keeps busy, in percent, or must have; see runner/schedule.py
+# load: how much of two cores it must have, in percent, lest it be too late for what it tests; see runner/schedule.py
 Suite = collections.namedtuple("Suite", "title run needs is_quick load")
 ALL = [
     Suite("check", Suites.check, "plain", True, 100),
-    Suite("lab", Suites.lab, "plain", False, 40),
     Suite("unit", Suites.unit, "plain", True, 50),
     Suite("unit, ASan+UBSan", Suites.unit_asan, "asan", True, 50),
-    Suite("model", Suites.model, "plain", True, 50),
-    Suite("integration", Suites.integration, "plain", True, 50),
-    Suite("integration, ASan+UBSan", Suites.integration_asan, "asan", False, 30),
-    Suite("clocks", Suites.clocks, "plain", False, 20),
+    Suite("model", Suites.model, "plain", True, 60),
     Suite("unit, TSan", Suites.unit_tsan, "tsan", False, 60),
-    Suite("unit, valgrind", Suites.unit_valgrind, "plain", False, 70),
-    Suite("soak", Suites.soak, "plain", False, 30),
+    Suite("unit, valgrind", Suites.unit_valgrind, "plain", False, 60),
+    Suite("lab", Suites.lab, "plain", False, 40),
+    Suite("integration", Suites.integration, "plain", True, 70),
+    Suite("integration, systemd 257", Suites.integration_newer, "plain", False, 30),
+    Suite("clocks", Suites.clocks, "plain", False, 60),
+    Suite("integration, ASan+UBSan", Suites.integration_asan, "asan", False, 40),
     Suite("packages", Suites.packages, "plain deb", False, 60),
-    Suite("sweep", Suites.sweep, "plain", True, 30),
-    Suite("packages, systemd 257", Suites.packages_newer, "plain deb", False, 30),
-    Suite("integration, systemd 257", Suites.integration_newer, "plain", False, 20),
+    Suite("soak", Suites.soak, "plain", False, 40),
+    Suite("sweep", Suites.sweep, "plain", True, 40),
+    Suite("packages, systemd 257", Suites.packages_newer, "plain deb", False, 40),
     Suite("figures", Suites.figures, "plain", False, 100),
     Suite("system", Suites.system, "plain deb", False, 100),
     Suite("system, Debian 13", Suites.system_newer, "plain deb", False, 100),

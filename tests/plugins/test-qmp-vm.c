@@ -328,6 +328,31 @@ START_TEST(test_stop_that_is_older_than_ours_is_asked_about) {
 }
 END_TEST
 
+/* Another hand was quicker, and the next sleep is there before QEMU comes to our cont. */
+START_TEST(test_stop_of_a_cont_that_is_late_is_not_ours) {
+        struct suspendd_machine *m = machine_in("running");
+        unsigned n_states;
+
+        begin(suspendd_plugin.pause, m);
+        (void) say_stop();
+        fake_peer_answer(&monitor, "stop", "{}");
+        FAKE_HOST_WAIT(&fake, m->state == SUSPENDD_STATE_PAUSED);
+        begin(suspendd_plugin.resume, m);
+        say_event("RESUME");
+        FAKE_HOST_WAIT(&fake, m->state == SUSPENDD_STATE_RUNNING);
+        begin(suspendd_plugin.pause, m);
+        (void) fake_peer_await(&monitor, "\"stop\"");
+        n_states = m->n_states;
+        (void) say_stop();
+        say_event("RESUME");
+        fake_host_spend(&fake, 20 * USEC_PER_MSEC);
+        ck_assert_uint_eq(m->n_states, n_states);
+        fake_peer_say(&monitor, "{\"return\": {}}\n"); /* of the cont */
+        (void) say_stop();
+        FAKE_HOST_WAIT(&fake, m->state == SUSPENDD_STATE_PAUSED);
+}
+END_TEST
+
 /* QEMU tells of no second stop: that one was its user's. */
 START_TEST(test_stop_that_is_older_and_the_only_one_is_not_ours) {
         struct suspendd_machine *m = machine_in("running");
@@ -692,6 +717,7 @@ static void add_tests(TCase *c) {
         tcase_add_test(c, test_pause_is_seen_by_the_event_before_the_answer);
         tcase_add_test(c, test_pause_is_answered_by_its_own_reply);
         tcase_add_test(c, test_stop_that_is_older_than_ours_is_asked_about);
+        tcase_add_test(c, test_stop_of_a_cont_that_is_late_is_not_ours);
         tcase_add_test(c, test_stop_that_is_older_and_the_only_one_is_not_ours);
         tcase_add_test(c, test_stop_is_ours_though_the_wall_clock_was_set_meanwhile);
         tcase_add_test(c, test_pause_by_another_hand_just_before_ours_is_not_ours);

@@ -306,6 +306,10 @@ Monitor *monitor_free(Monitor *m) {
         return NULL;
 }
 
+const char *monitor_at_hand(const Monitor *m) {
+        return m->n_in_flight > 0 ? m->commands[m->first].execute : NULL;
+}
+
 bool monitor_is_greeted(const Monitor *m) {
         return m->state >= MONITOR_GREETED;
 }

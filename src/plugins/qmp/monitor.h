@@ -71,6 +71,9 @@ int monitor_send(Monitor *m, const MonitorCommand *command);
 /* Forgets what waits for its turn under @tag. Returns: false if nothing did; what is written is answered. */
 bool monitor_cancel(Monitor *m, uint64_t tag);
 
+/* What QEMU is at, for it does one after the other: the first command that it has not answered; NULL if there is none. */
+const char *monitor_at_hand(const Monitor *m);
+
 /* Whether QEMU has greeted us. */
 bool monitor_is_greeted(const Monitor *m);
 

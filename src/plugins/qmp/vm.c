@@ -313,14 +313,18 @@ static int64_t vm_stamp(const Vm *vm, const JsonView *event) {
 }
 
 /*
- * By its stamp it was before ours: another hand's, or the half of a cont of a machine that ran already.
- * Stamps are by the wall clock: where that was set meanwhile they say nothing of what came first.
+ * It was before ours: another hand's, or the half of a cont of a machine that ran already. That is so where QEMU is
+ * still at a cont that we sent before, and by its stamp. Stamps are by the wall clock: where that was set meanwhile
+ * they say nothing of what came first.
  */
 static bool vm_is_older_stop(const Vm *vm, const char *name, const JsonView *event) {
         ClockSample now;
 
-        if (!vm->run.stop_sent || !str_equal(name, "STOP") ||
-            run_state_stamp(event) >= vm->stop_sent.boottime_ns)
+        if (!vm->run.stop_sent || !str_equal(name, "STOP"))
+                return false;
+        if (str_equal(monitor_at_hand(vm->monitor), "cont"))
+                return true;
+        if (run_state_stamp(event) >= vm->stop_sent.boottime_ns)
                 return false;
         clock_sample_take(&now);
         return llabs(clock_sample_stepped_ns(&vm->stop_sent, &now)) < CLOCK_STEP_NS;

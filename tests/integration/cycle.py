@@ -3,8 +3,10 @@
 
 import json
 import subprocess
+import threading
+import time
 
-from lab import Qemu, wait_for
+from lab import LabError, Qemu, wait_for
 from _suspendd import Suspendd, SuspenddCase, of, start_host
 
 MS = 1000000
@@ -13,6 +15,35 @@ MS = 1000000
 def names(vm, mark):
     """The events since the mark."""
     return [e.name for e in vm.monitor.events[mark:]]
+
+
+class WithDisk(Qemu):
+    """A QEMU with nothing but its firmware and a disk that holds snapshots."""
+
+    def arguments(self):
+        args = super().arguments() + ["-m", "64"]
+        args[args.index("-machine") + 1] = "q35"
+        return args
+
+    def job(self, **options):
+        """Makes an image, and waits until it is made."""
+        self.monitor.command("blockdev-create", **{"job-id": "make", "options": options})
+        wait_for(lambda: self.monitor.command("query-jobs")[0]["status"] == "concluded", 10, "an image")
+        self.monitor.command("job-dismiss", id="make")
+
+    def make_disk(self):
+        """Gives it the disk."""
+        path = self.own_path("qcow2")
+        self.job(driver="file", filename=path, size=0)
+        self.monitor.command("blockdev-add", **{"driver": "file", "node-name": "file", "filename": path})
+        self.job(driver="qcow2", file="file", size=1 << 30)
+        self.monitor.command("blockdev-add", **{"driver": "qcow2", "node-name": "disk", "file": "file"})
+
+    def save(self):
+        """Saves its state; that of before is deleted."""
+        said = self.monitor.command("human-monitor-command", 30, **{"command-line": "savevm here"})
+        if said:
+            raise LabError(said)
 
 
 class MixedCycle(SuspenddCase):
@@ -169,6 +200,26 @@ class MixedCycle(SuspenddCase):
         self.host.wake()
         self.suspendd.wait_record(number)
         self.assertEqual(vm.status(), "paused")
+
+    def test_machine_whose_state_is_saved_meanwhile_runs_again(self):
+        vm = WithDisk(self.host.scratch, "saved", self.host, kind="none").start()
+        self.addCleanup(vm.kill)
+        vm.make_disk()
+        self.suspendd.wait_machine("saved", run_state="running")
+        vm.save()
+        for n in range(8):
+            # It deletes the old state, stops, saves, and runs again; the daemon's stop comes somewhere in there.
+            saving = threading.Thread(target=vm.save)
+            saving.start()
+            time.sleep(n / 1000)
+            vm.freeze()
+            number = self.suspendd.last_number() + 1
+            self.host.request_suspend()
+            self.suspendd.wait_state("preparing")
+            vm.thaw()
+            saving.join()
+            self.suspendd.wait_record(number)
+            vm.wait_status("running", 2)
 
     def test_rehearsal_does_all_but_the_sleep(self):
         marks = {vm: vm.monitor.mark() for vm in (self.web, self.db)}

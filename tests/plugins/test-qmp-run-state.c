@@ -135,6 +135,21 @@ START_TEST(test_events_tell_what_they_can_and_no_more) {
 }
 END_TEST
 
+/* Another's stop and cont, before QEMU comes to our stop; or our cont, where that is never answered. */
+START_TEST(test_resume_while_our_stop_is_under_way_tells_only_of_our_cont) {
+        RunState s = {};
+
+        run_state_on_word(&s, "running");
+        s.stop_sent = true;
+        ck_assert_int_eq(tell(&s, "STOP", "{}"), RUN_TELL);
+        ck_assert_int_eq(tell(&s, "RESUME", "{}"), RUN_ASK);
+        ck_assert_int_eq(s.state, SUSPENDD_STATE_PAUSED);
+        s.cont_sent = true;
+        ck_assert_int_eq(tell(&s, "RESUME", "{}"), RUN_TELL);
+        ck_assert_int_eq(s.state, SUSPENDD_STATE_RUNNING);
+}
+END_TEST
+
 /* stamps */
 
 static int64_t stamp_of(int64_t realtime_ns) {
@@ -286,6 +301,7 @@ int main(void) {
 
         tcase_add_loop_test(c, test_word_gives_state, 0, ARRAY_LEN(words));
         tcase_add_loop_test(c, test_events_tell_what_they_can_and_no_more, 0, ARRAY_LEN(stories));
+        tcase_add_test(c, test_resume_while_our_stop_is_under_way_tells_only_of_our_cont);
         tcase_add_test(c, test_stamp_is_the_events_own_if_it_can_be);
         tcase_add_test(c, test_stamp_is_now_if_the_clock_was_set);
         tcase_add_loop_test(c, test_names_come_from_paths, 0, ARRAY_LEN(paths));

@@ -23,6 +23,9 @@ static RunVerdict on_stop(RunState *s, const JsonView *event) {
 static RunVerdict on_resume(RunState *s, const JsonView *event) {
         (void) event;
         s->cause = false;
+        /* Our stop is yet to come, and nothing of ours behind it: what was seen before was another's. */
+        if (s->stop_sent && !s->cont_sent)
+                return RUN_ASK;
         /* QEMU since 9.0 goes back to the suspend that a stop came on top of */
         if (s->state != SUSPENDD_STATE_PAUSED || !s->ran)
                 return RUN_ASK;

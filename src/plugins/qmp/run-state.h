@@ -29,6 +29,7 @@ typedef struct RunState {
         char word[RUN_WORD_MAX]; /* QEMU's, where the state is OTHER */
         bool ran;                /* before it was paused; else cont may bring back something else */
         bool stop_sent;          /* by us, and not answered yet */
+        bool cont_sent;          /* the same, after that */
         bool cause;              /* what was just told is a cause of its own to stop */
 } RunState;
 

@@ -51,7 +51,8 @@ static void vm_on_stopped(
         Vm *vm = userdata;
 
         (void) value;
-        vm->run.stop_sent = false;
+        if (vm->pause.id == tag)
+                vm->run.stop_sent = false;
         vm_answer_step(vm, &vm->pause, tag, error, why);
 }
 
@@ -62,25 +63,23 @@ static void vm_on_stop_begins(
 
         (void) value;
         (void) why;
-        if (error >= 0 && vm->pause.id == tag && vm->pause.pending)
+        if (error >= 0 && vm->pause.id == tag && vm->pause.pending && vm->machine &&
+            vm->host->is_told(vm->machine))
                 vm->stop_began_boottime_ns = clock_now_ns(CLOCK_BOOTTIME);
 }
 
 int vm_pause(void *userdata, uint64_t step) {
         Vm *vm = userdata;
-        ClockSample now;
         int r;
 
-        if (!vm->pause.pending)
-                vm->stop_began_boottime_ns = 0;
-        if (!vm->pause.pending && vm->machine && vm->host->is_told(vm->machine))
-                (void) vm_send(vm, "query-name", vm_on_stop_begins, step);
-        clock_sample_take(&now); /* before QEMU can have acted on it */
-        r = vm_begin_step(vm, &vm->pause, "stop", vm_on_stopped, step);
+        if (vm->pause.pending)
+                return -EBUSY;
+        r = vm_send(vm, "query-name", vm_on_stop_begins, step);
+        if (r >= 0)
+                r = vm_begin_step(vm, &vm->pause, "stop", vm_on_stopped, step);
         if (r < 0)
                 return r;
-        if (!vm->run.stop_sent)
-                vm->stop_sent = now;
+        vm->stop_began_boottime_ns = 0;
         vm->run.stop_sent = true;
         return r;
 }

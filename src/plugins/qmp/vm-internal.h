@@ -45,7 +45,6 @@ struct Vm {
 
         RunState run;
         bool word_asked, word_again, devices_asked, devices_again;
-        ClockSample stop_sent;   /* the first of those that are not answered yet */
         bool was_stopped_before; /* our stop, and nothing has been seen of the machine since */
         bool word_is_early; /* the word under way was asked for when no stop of ours was on its way */
         int64_t stamp_boottime_ns;

@@ -15,8 +15,6 @@
 #define ANSWERS_USEC (1500 * USEC_PER_MSEC)
 /* From the beginning of a stop to its event, where nothing is in QEMU's way. */
 #define STOP_LASTS_NS (500 * NSEC_PER_USEC)
-/* Two clocks, read one after the other, are no further apart than that unless one was set; adjtimex(2) takes as much in 200 ms. */
-#define CLOCK_STEP_NS (100 * NSEC_PER_USEC)
 
 /* what the host is told */
 
@@ -313,21 +311,13 @@ static int64_t vm_stamp(const Vm *vm, const JsonView *event) {
 }
 
 /*
- * It was before ours: another hand's, or the half of a cont of a machine that ran already. That is so where QEMU is
- * still at a cont that we sent before, and by its stamp. Stamps are by the wall clock: where that was set meanwhile
- * they say nothing of what came first.
+ * It was before ours: another hand's, as in a savevm, or the half of a cont of a machine that ran already. What QEMU
+ * tells of a command stands before its answer, and behind the answer to the one before: so ours is told while QEMU is at
+ * our stop. (In between, as it comes to it, another monitor's may still be told.)
  */
-static bool vm_is_older_stop(const Vm *vm, const char *name, const JsonView *event) {
-        ClockSample now;
-
-        if (!vm->run.stop_sent || !str_equal(name, "STOP"))
-                return false;
-        if (str_equal(monitor_at_hand(vm->monitor), "cont"))
-                return true;
-        if (run_state_stamp(event) >= vm->stop_sent.boottime_ns)
-                return false;
-        clock_sample_take(&now);
-        return llabs(clock_sample_stepped_ns(&vm->stop_sent, &now)) < CLOCK_STEP_NS;
+static bool vm_is_older_stop(const Vm *vm, const char *name) {
+        return vm->run.stop_sent && str_equal(name, "STOP") &&
+               !str_equal(monitor_at_hand(vm->monitor), "stop");
 }
 
 static void vm_on_event(void *userdata, const char *name, const JsonView *event) {
@@ -335,8 +325,9 @@ static void vm_on_event(void *userdata, const char *name, const JsonView *event)
         RunVerdict verdict;
 
         if (str_equal(name, "STOP") || str_equal(name, "RESUME"))
-                vm->was_stopped_before = vm_is_older_stop(vm, name, event);
+                vm->was_stopped_before = vm_is_older_stop(vm, name);
         vm->run.cause |= vm->was_stopped_before;
+        vm->run.cont_sent = vm->resume.pending || vm->wake.pending;
         verdict = run_state_on_event(&vm->run, name, event);
         if (verdict == RUN_TELL)
                 vm_tell_state(vm, vm_stamp(vm, event));

@@ -6,6 +6,7 @@
 #include <inttypes.h>
 #include <signal.h>
 #include <sys/mman.h>
+#include <sys/resource.h>
 #include <sys/wait.h>
 #include <sys/xattr.h>
 #include "common/clock-sample.h"
@@ -583,6 +584,52 @@ START_TEST(test_page_that_its_owner_spoilt_is_refused_alone_and_counted_on) {
 }
 END_TEST
 
+static unsigned count_open(void) {
+        unsigned n = 0;
+
+        for (int fd = 0; fd < 256; fd++)
+                n += fcntl(fd, F_GETFD) >= 0;
+        return n;
+}
+
+/* The next life has @n descriptors for the time of its loading, and of two reloads. Returns: what the first returned. */
+static int begin_life_with(unsigned n) {
+        struct rlimit limit, few;
+        unsigned n_open;
+        int r;
+
+        ck_assert_int_eq(store_new(&fake.host, scratch, &store), 0);
+        ck_assert_int_eq(getrlimit(RLIMIT_NOFILE, &limit), 0);
+        few = limit;
+        few.rlim_cur = (rlim_t) open("/", O_PATH | O_CLOEXEC) + n;
+        (void) close((int) (few.rlim_cur - n));
+        ck_assert_int_eq(setrlimit(RLIMIT_NOFILE, &few), 0);
+        r = store_load(store, NULL, 0);
+        (void) store_load(store, NULL, 0);
+        n_open = count_open();
+        (void) store_load(store, NULL, 0);
+        ck_assert_uint_eq(count_open(), n_open);
+        ck_assert_int_eq(setrlimit(RLIMIT_NOFILE, &limit), 0);
+        return r;
+}
+
+/* It may not begin: then the next one does. But none does without a page that is there, or keeps what it has opened. */
+START_TEST(test_life_that_lacks_descriptors_has_all_pages_or_none) {
+        unsigned n = 0;
+
+        create("vm");
+        end_life();
+        fake.keep_error = -EOPNOTSUPP;
+        while (begin_life_with(n++) < 0) {
+                ck_assert_int_eq(store_load(store, NULL, 0), 0);
+                assert_trouble("vm", NULL);
+                end_life();
+        }
+        ck_assert_uint_gt(n, 5);
+        assert_trouble("vm", NULL);
+}
+END_TEST
+
 START_TEST(test_page_spoilt_in_this_life_is_told_once_and_comes_back) {
         unsigned n_warnings;
 
@@ -919,6 +966,7 @@ int main(void) {
         tcase_add_test(tcase, test_state_of_another_boot_begins_a_new_epoch);
         tcase_add_test(tcase, test_kill_at_any_point_leaves_no_page_ahead_of_its_state);
         tcase_add_test(tcase, test_page_that_its_owner_spoilt_is_refused_alone_and_counted_on);
+        tcase_add_test(tcase, test_life_that_lacks_descriptors_has_all_pages_or_none);
         tcase_add_test(tcase, test_page_spoilt_in_this_life_is_told_once_and_comes_back);
         tcase_add_test(tcase, test_page_that_is_a_link_is_not_followed);
         tcase_add_test(tcase, test_page_that_was_deleted_is_made_again);

@@ -360,6 +360,42 @@ START_TEST(test_reload_keeps_what_is_the_same) {
 }
 END_TEST
 
+static unsigned n_arrays; /* until one is not to be had */
+
+__typeof__(reallocarray) __real_reallocarray, __wrap_reallocarray;
+
+void *__wrap_reallocarray(void *p, size_t n, size_t size) {
+        if (n_arrays > 0 && --n_arrays == 0)
+                return NULL;
+        return __real_reallocarray(p, n, size);
+}
+
+START_TEST(test_registered_machines_outlive_a_reload_for_which_memory_is_lacking) {
+        const struct suspendd_setting setting = { .key = "Directory", .value = scratch };
+        const char *why = NULL;
+
+        load("Directory", "%s/none");
+        for (int i = 0; i < 2; i++) {
+                appear(i, (const char *[]){ "a.sock", "b.sock" }[i]);
+                ck_assert_int_eq(
+                                suspendd_plugin.register_machine(
+                                                instance, NULL, paths[i], NULL, &why),
+                                0);
+                serve(i, (const char *[]){ "a", "b" }[i]);
+        }
+        n_arrays = (unsigned) _i + 1;
+        (void) suspendd_plugin.load(instance, &setting, 1);
+        n_arrays = 0;
+        load("Directory", "%s");
+        appear(2, "c.qmp");
+        serve(2, "c");
+        ck_assert_ptr_nonnull(fake_host_find(&fake, "a"));
+        ck_assert_ptr_nonnull(fake_host_find(&fake, "b"));
+        ck_assert_int_eq(suspendd_plugin.unregister_machine(instance, paths[0]), 0);
+        ck_assert_int_eq(suspendd_plugin.unregister_machine(instance, paths[1]), 0);
+}
+END_TEST
+
 START_TEST(test_registered_machine_outlives_a_reload) {
         const char *why = NULL;
 
@@ -613,6 +649,11 @@ int main(void) {
         tcase_add_test(c, test_bad_settings_are_logged_with_their_line);
         tcase_add_test(c, test_reload_keeps_what_is_the_same);
         tcase_add_test(c, test_registered_machine_outlives_a_reload);
+        tcase_add_loop_test(
+                        c,
+                        test_registered_machines_outlive_a_reload_for_which_memory_is_lacking,
+                        0,
+                        4);
         tcase_add_test(c, test_one_of_an_earlier_life_is_waited_for);
         tcase_add_test(c, test_slow_ones_do_not_hold_up_the_enumeration);
         add_tests_of_trust(c);

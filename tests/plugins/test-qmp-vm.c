@@ -223,6 +223,49 @@ START_TEST(test_monitor_that_only_greets_is_announced_too) {
 END_TEST
 
 /* It is announced anew: what was asked of the one before is over, and holds nothing up. */
+static unsigned n_timers; /* until one is not to be had */
+
+__typeof__(sd_event_add_time_relative) __real_sd_event_add_time_relative,
+                __wrap_sd_event_add_time_relative;
+
+int __wrap_sd_event_add_time_relative(
+                sd_event *event,
+                sd_event_source **ret,
+                clockid_t clock,
+                uint64_t usec,
+                uint64_t accuracy,
+                sd_event_time_handler_t handler,
+                void *userdata) {
+        if (n_timers > 0 && --n_timers == 0)
+                return -ENOMEM;
+        return __real_sd_event_add_time_relative(
+                        event, ret, clock, usec, accuracy, handler, userdata);
+}
+
+/* It is announced without knowing more, and once more when that is known. */
+START_TEST(test_monitor_that_only_greets_is_known_later_though_memory_is_lacking) {
+        load();
+        fake_peer_greet(&monitor);
+        (void) fake_peer_await(&monitor, "query-name");
+        n_timers = 1;
+        FAKE_HOST_WAIT(&fake, fake.n_machines == 1);
+        ck_assert_str_eq(
+                        fake_host_find(&fake, "base")->why_not[SUSPENDD_ACT_PAUSE],
+                        "monitor does not answer");
+        fake_peer_say(&monitor, "{\"return\": {\"name\": \"web\"}}\n");
+        fake_peer_answer(
+                        &monitor,
+                        "query-uuid",
+                        "{\"UUID\": \"01234567-89ab-cdef-0123-456789abcdef\"}");
+        fake_peer_answer(&monitor, "query-current-machine", "{}");
+        fake_peer_answer(&monitor, "qom-list", "[]");
+        fake_peer_answer(&monitor, "qom-list", "[]");
+        answer_status("running");
+        FAKE_HOST_WAIT(&fake, fake_host_find(&fake, "web"));
+        ck_assert_str_eq(fake_host_find(&fake, "web")->why_not[SUSPENDD_ACT_PAUSE], "");
+}
+END_TEST
+
 START_TEST(test_step_of_a_machine_that_was_not_known_yet_is_over_once_it_is) {
         struct suspendd_machine *m;
 
@@ -757,6 +800,7 @@ static void add_tests(TCase *c) {
         tcase_add_test(c, test_event_between_the_questions_announces_nothing);
         tcase_add_test(c, test_mute_monitor_is_announced_as_held);
         tcase_add_test(c, test_monitor_that_only_greets_is_announced_too);
+        tcase_add_test(c, test_monitor_that_only_greets_is_known_later_though_memory_is_lacking);
         tcase_add_test(c, test_step_of_a_machine_that_was_not_known_yet_is_over_once_it_is);
         tcase_add_test(c, test_machine_that_is_known_already_is_left_alone);
         tcase_add_test(c, test_pause_is_seen_by_the_event_before_the_answer);

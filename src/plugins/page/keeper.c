@@ -267,12 +267,18 @@ int keeper_create(
         return 0;
 }
 
-/* Its owner may have done with the file what he liked; who that is, where the state is lost, it says. */
-static void keeper_load_page(Keeper *k, bool is_state_lost) {
+/*
+ * Its owner may have done with the file what he liked; who that is, where the state is lost, it says.
+ *
+ * Returns: 0 with it or without; a passing error of what is there and cannot be had now.
+ */
+static int keeper_load_page(Keeper *k, bool is_state_lost) {
         const char *why = "";
         int r;
 
         r = page_open(k->place->pages, k->name, k->place->scratch, &k->page, &why);
+        if (error_is_passing(r))
+                return r;
         if (r == -ENOENT && !is_state_lost) {
                 r = page_create(k->place->pages, k->name, k->place->scratch, &k->page);
                 if (r >= 0)
@@ -290,9 +296,10 @@ static void keeper_load_page(Keeper *k, bool is_state_lost) {
                 why = "it cannot be granted to its owner";
         }
         if (r >= 0)
-                return;
+                return 0;
         keeper_set_trouble(k, why, 0);
         LOG(k, LOG_WARNING, "Page %s is not used: %s", k->name, k->trouble);
+        return 0;
 }
 
 int keeper_load(const KeeperPlace *place, const char *name, Keeper **ret) {
@@ -315,7 +322,9 @@ int keeper_load(const KeeperPlace *place, const char *name, Keeper **ret) {
                     name,
                     strerrordesc_np(-lost));
         }
-        keeper_load_page(k, lost < 0);
+        r = keeper_load_page(k, lost < 0);
+        if (r < 0)
+                return r;
         r = page_state_open(place->states, name);
         if (r < 0)
                 return r;
@@ -323,6 +332,9 @@ int keeper_load(const KeeperPlace *place, const char *name, Keeper **ret) {
         keeper_publish_now(k);
 
         r = k->page ? keeper_open_doorbell(k) : 0;
+        /* VMMs that held on to the last life's would be hung up on. A full file system may stay so. */
+        if (error_is_passing(r) && r != -ENOSPC)
+                return r;
         if (r < 0) {
                 keeper_set_trouble(k, "its doorbell's socket cannot be made", r);
                 LOG(k, LOG_WARNING, "Page %s: %s", name, k->trouble);

@@ -102,6 +102,15 @@ int store_new(const struct suspendd_host *host, const char *directory, Store **r
         return 0;
 }
 
+static void store_close_directories(Store *s) {
+        int *fds[] = { &s->place.pages, &s->place.states, &s->place.scratch };
+
+        for (size_t i = 0; i < ARRAY_LEN(fds); i++) {
+                closep(fds[i]);
+                *fds[i] = -1;
+        }
+}
+
 Store *store_free(Store *s) {
         if (!s)
                 return NULL;
@@ -110,9 +119,7 @@ Store *store_free(Store *s) {
         keeper_free(keeper_from_link(i));
         host_time_free(s->place.time);
         doorbells_free(s->place.doorbells);
-        closep(&s->place.pages);
-        closep(&s->place.states);
-        closep(&s->place.scratch);
+        store_close_directories(s);
         free(s->pages_path);
         free(s->directory);
         free(s);
@@ -178,6 +185,7 @@ static int open_directory(int parent, const char *name, mode_t mode) {
 static int store_open_directories(Store *s) {
         _cleanup_close_ int parent = -1;
 
+        store_close_directories(s);
         /* It is there already, but for a daemon that nobody made one for. */
         (void) mkdir(s->directory, 0755);
         parent = open(s->directory, O_RDONLY | O_DIRECTORY | O_CLOEXEC);

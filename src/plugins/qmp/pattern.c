@@ -138,16 +138,19 @@ int patterns_add_registered(
 }
 
 int patterns_take_registered(Patterns *p, Patterns *from) {
-        for (size_t i = 0; i < from->n; i++) {
-                int r;
+        Pattern *items;
 
-                if (!from->items[i].is_registered)
-                        continue;
-                r = patterns_push(p, &from->items[i]);
-                if (r < 0)
-                        return r;
-                from->items[i] = (Pattern){};
-        }
+        if (from->n == 0)
+                return 0;
+        items = reallocarray(p->items, p->n + from->n, sizeof(*items));
+        if (!items)
+                return -ENOMEM;
+        p->items = items;
+        for (size_t i = 0; i < from->n; i++)
+                if (from->items[i].is_registered) {
+                        p->items[p->n++] = from->items[i];
+                        from->items[i] = (Pattern){};
+                }
         return 0;
 }
 

@@ -392,9 +392,10 @@ static int vm_on_patience(sd_event_source *s, uint64_t usec, void *userdata) {
         (void) s;
         (void) usec;
         vm->patience = sd_event_source_disable_unref(vm->patience);
-        if (greeted && !vm->trouble && vm_wait(vm, ANSWERS_USEC) >= 0) {
+        if (greeted && !vm->trouble) {
                 vm->trouble = "monitor does not answer";
-                return 0;
+                if (vm_wait(vm, ANSWERS_USEC) >= 0)
+                        return 0;
         }
         if (!greeted)
                 vm->trouble = "monitor held by another client";

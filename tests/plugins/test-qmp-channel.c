@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <sys/socket.h>
 #include <sys/un.h>
+#include <sys/wait.h>
 #include "plugins/qmp/channel.h"
 #include "scratch.h"
 
@@ -84,11 +85,52 @@ START_TEST(test_path_of_no_socket_is_refused_as_the_kernel_does) {
 }
 END_TEST
 
+static void on_line(void *userdata, const Line *line) {
+        ck_assert(line->text);
+        (void) sd_event_exit(userdata, 0);
+}
+
+static void on_end(_unused_ void *userdata, _unused_ int error) {
+        ck_abort();
+}
+
+/* A VMM may have been given its socket by whoever listened there first, and may outlive him. */
+START_TEST(test_peer_is_who_speaks) {
+        static const ChannelOps ops = {
+                .name = "test", .line_max = 64, .mark = -1, .on_line = on_line, .on_end = on_end
+        };
+        _cleanup_close_ int listener = listen_at("vm"), taken = -1;
+        const char *why = NULL;
+        sd_event *event = NULL;
+        pid_t speaker, peer = 0;
+        Channel *c = NULL;
+        int fd = -1;
+
+        ck_assert_int_eq(sd_event_new(&event), 0);
+        ck_assert_int_eq(channel_connect(scratch_path("vm"), 0, &fd, &why), 0);
+        ck_assert_int_eq(channel_new(event, fd, &ops, event, &c), 0);
+        ck_assert_int_eq(channel_get_peer(c, &peer), 0);
+        ck_assert_int_eq(peer, getpid());
+        taken = accept4(listener, NULL, NULL, SOCK_CLOEXEC);
+        speaker = fork();
+        if (speaker == 0)
+                _exit(write(taken, "{}\n", 3) != 3);
+        ck_assert_int_gt(speaker, 0);
+        ck_assert_int_eq(sd_event_loop(event), 0);
+        ck_assert_int_eq(channel_get_peer(c, &peer), 0);
+        ck_assert_int_eq(peer, speaker);
+        ck_assert_int_eq(waitpid(speaker, NULL, 0), speaker);
+        channel_free(c);
+        sd_event_unref(event);
+}
+END_TEST
+
 int main(void) {
         TCase *t = tcase_create("channel");
 
         tcase_add_checked_fixture(t, setup, scratch_remove);
         tcase_add_test(t, test_path_of_no_socket_is_refused_as_the_kernel_does);
         tcase_add_test(t, test_whoever_swaps_what_is_there_leads_to_no_other);
+        tcase_add_test(t, test_peer_is_who_speaks);
         return scratch_run(t, "qmp-channel");
 }

@@ -4,8 +4,12 @@
 
 #include <check.h>
 #include <errno.h>
+#include <poll.h>
+#include <signal.h>
 #include <sys/resource.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 #include "common/clock-sample.h"
 #include "common/macro.h"
 #include "common/time-util.h"
@@ -129,6 +133,51 @@ START_TEST(test_machine_is_announced_when_it_is_known) {
         ck_assert_str_eq(m->detail, "io-error");
         ck_assert_str_eq(m->why_not[SUSPENDD_ACT_SUSPEND], "no guest agent");
         ck_assert_str_eq(m->why_not[SUSPENDD_ACT_WAKE], "");
+}
+END_TEST
+
+/* Greets, and answers the first command; then lives on. */
+static void be_vmm(void) {
+        struct pollfd p = { .fd = monitor.fd, .events = POLLIN };
+        char text[512] = "";
+        const char *id;
+
+        if (dprintf(monitor.fd, "{\"QMP\": {}}\r\n") < 0 || poll(&p, 1, 5000) != 1 ||
+            recv(monitor.fd, text, sizeof(text) - 1, 0) <= 0)
+                _exit(1);
+        id = strstr(text, "\"id\":");
+        if (!id ||
+            dprintf(monitor.fd, "{\"return\": {}, %.*s}\r\n", (int) strcspn(id, ",}"), id) < 0)
+                _exit(1);
+        (void) raise(SIGSTOP);
+        _exit(0);
+}
+
+/* Another one listened, which may have ended, or be anybody by now. */
+START_TEST(test_machine_is_of_the_process_that_speaks) {
+        struct suspendd_machine *m;
+        char run[32];
+        int status;
+        pid_t vmm;
+
+        load();
+        vmm = fork();
+        if (vmm == 0)
+                be_vmm();
+        ck_assert_int_gt(vmm, 0);
+        FAKE_HOST_WAIT(&fake, waitpid(vmm, &status, WUNTRACED | WNOHANG) == vmm);
+        ck_assert(WIFSTOPPED(status));
+        fake_peer_answer(&monitor, "query-name", "{\"name\": \"web\"}");
+        fake_peer_answer(&monitor, "query-uuid", "{}");
+        fake_peer_answer(&monitor, "query-current-machine", "{}");
+        fake_peer_answer(&monitor, "qom-list", "[]");
+        fake_peer_answer(&monitor, "qom-list", "[]");
+        answer_status("running");
+        FAKE_HOST_WAIT(&fake, (m = fake_host_find(&fake, "web")));
+        (void) kill(vmm, SIGKILL);
+        ck_assert_int_eq(waitpid(vmm, NULL, 0), vmm);
+        (void) snprintf(run, sizeof(run), "%d.", (int) vmm);
+        ck_assert_int_eq(strncmp(m->run, run, strlen(run)), 0);
 }
 END_TEST
 
@@ -795,6 +844,7 @@ END_TEST
 
 static void add_tests(TCase *c) {
         tcase_add_test(c, test_machine_is_announced_when_it_is_known);
+        tcase_add_test(c, test_machine_is_of_the_process_that_speaks);
         tcase_add_loop_test(
                         c, test_hardware_that_forbids_a_suspend_is_named, 0, ARRAY_LEN(hardware));
         tcase_add_test(c, test_event_between_the_questions_announces_nothing);

@@ -32,7 +32,8 @@ struct Channel {
         size_t unsent_size;
         int64_t allowance_bytes;
         uint64_t allowance_usec; /* when it was last counted */
-        bool *freed;             /* tells who is calling back that we are gone */
+        pid_t speaker; /* who wrote what was read last; 0: nothing was, or he is not seen from here */
+        bool *freed;   /* tells who is calling back that we are gone */
 };
 
 int channel_fd_user(int fd, uid_t *ret) {
@@ -90,6 +91,9 @@ int channel_connect(const char *path, uint64_t age_usec, int *ret_fd, const char
         memcpy(address.sun_path, name.text, sizeof(name.text));
         fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
         if (fd < 0)
+                return -errno;
+        /* From the first byte on the kernel says who writes. */
+        if (setsockopt(fd, SOL_SOCKET, SO_PASSCRED, &(int){ 1 }, sizeof(int)) < 0)
                 return -errno;
         if (connect(fd, (struct sockaddr *) &address, sizeof(address)) < 0)
                 return -errno;
@@ -169,6 +173,33 @@ static void channel_account(Channel *c, size_t size) {
                 channel_throttle(c);
 }
 
+/* As recv(2). Takes note of who wrote it: bytes of two are never read together. */
+static ssize_t channel_receive(Channel *c, char *piece, size_t size) {
+        union {
+                struct cmsghdr header;
+                char bytes[CMSG_SPACE(sizeof(struct ucred))];
+        } control;
+        struct iovec bytes = { .iov_base = piece, .iov_len = size };
+        struct msghdr message = {
+                .msg_iov = &bytes,
+                .msg_iovlen = 1,
+                .msg_control = &control,
+                .msg_controllen = sizeof(control),
+        };
+        const struct cmsghdr *h;
+        struct ucred writer;
+        ssize_t n;
+
+        n = recvmsg(c->fd, &message, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
+        h = n > 0 ? CMSG_FIRSTHDR(&message) : NULL;
+        if (h && h->cmsg_level == SOL_SOCKET && h->cmsg_type == SCM_CREDENTIALS &&
+            h->cmsg_len == CMSG_LEN(sizeof(writer))) {
+                memcpy(&writer, CMSG_DATA(h), sizeof(writer));
+                c->speaker = writer.pid;
+        }
+        return n;
+}
+
 /* Returns: false if the channel is gone. @is_end: the peer has hung up, behind what it still said. */
 static bool channel_read(Channel *c, bool is_end) {
         char piece[CHANNEL_TURN_BYTES];
@@ -176,7 +207,7 @@ static bool channel_read(Channel *c, bool is_end) {
         ssize_t size;
 
         do
-                size = recv(c->fd, piece, sizeof(piece), MSG_DONTWAIT);
+                size = channel_receive(c, piece, sizeof(piece));
         while (size < 0 && errno == EINTR); /* we are told once only */
         if (size < 0 && errno == EAGAIN)
                 return true;
@@ -326,6 +357,10 @@ int channel_get_peer(Channel *c, pid_t *ret_pid) {
         struct ucred peer;
         socklen_t size = sizeof(peer);
 
+        if (c->speaker > 0) {
+                *ret_pid = c->speaker;
+                return 0;
+        }
         if (getsockopt(c->fd, SOL_SOCKET, SO_PEERCRED, &peer, &size) < 0 || peer.pid <= 0)
                 return -ENODATA;
         *ret_pid = peer.pid;

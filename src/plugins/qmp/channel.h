@@ -66,7 +66,10 @@ int channel_send(Channel *c, const char *text, size_t size);
 /* Whether the peer has read all that was sent, and nothing of what it has sent is unread. */
 bool channel_is_quiet(const Channel *c);
 
-/* The process that listened on the other end. Returns: 0; -ENODATA if it cannot be seen from here. */
+/*
+ * The process that writes at the other end; before it has written anything, the one that listened, which may have given
+ * the socket away, and be gone. Returns: 0; -ENODATA if it cannot be seen from here.
+ */
 int channel_get_peer(Channel *c, pid_t *ret_pid);
 
 /* As channel_fd_user(). */

@@ -32,7 +32,7 @@ typedef struct Identity {
 void identity_done(Identity *i);
 
 /*
- * Finds out the process behind @m, which need not have greeted yet; there may be none to be seen.
+ * Finds out the process behind @m, there may be none to be seen: who listens there, and once it has greeted who speaks.
  *
  * Returns: 0; -EMFILE …: it cannot be told now, and without it a machine that we hold would not be known again.
  */

@@ -77,7 +77,7 @@ const char *monitor_at_hand(const Monitor *m);
 /* Whether QEMU has greeted us. */
 bool monitor_is_greeted(const Monitor *m);
 
-/* QEMU's process. Returns: 0; -ENODATA. */
+/* QEMU's process, as channel_get_peer() has it. Returns: 0; -ENODATA. */
 int monitor_get_pid(Monitor *m, pid_t *ret_pid);
 
 /* The user who listens for clients. Returns: 0; -ENODATA; as channel_fd_user(). */

@@ -362,7 +362,9 @@ static void vm_on_ready(void *userdata, const JsonView *greeting) {
         Vm *vm = userdata;
         int r;
 
-        r = identity_ask(&vm->identity, vm->monitor, greeting);
+        r = identity_see_process(&vm->identity, vm->monitor);
+        if (r >= 0)
+                r = identity_ask(&vm->identity, vm->monitor, greeting);
         vm->devices_asked = true;
         if (r < 0)
                 vm->ops->on_end(vm->userdata, r, strerror(-r));

@@ -38,9 +38,10 @@ static Pool *pool;
 static pthread_t loop_thread;
 static const char *driver = "QEMU";
 
-static sem_t go, may_open;
-static atomic_bool is_open_blocked;
-static atomic_uint n_opening, n_opened, n_closed, n_begun, n_run, n_done, n_freed, n_released;
+static sem_t go, may_open, may_tell_type;
+static atomic_bool is_open_blocked, is_type_blocked;
+static atomic_uint n_asked_type, n_opening, n_opened, n_closed, n_begun, n_run, n_done, n_freed,
+                n_released;
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static struct {
         virConnectPtr conn;
@@ -80,7 +81,12 @@ int __wrap_virConnectClose(virConnectPtr conn) {
 }
 
 const char *__wrap_virConnectGetType(virConnectPtr conn) {
+        bool is_blocked = is_type_blocked;
+
         (void) conn;
+        atomic_fetch_add(&n_asked_type, 1);
+        if (is_blocked)
+                (void) sem_wait(&may_tell_type);
         return driver;
 }
 
@@ -238,6 +244,7 @@ static void set_up(void) {
         loop_thread = pthread_self();
         ck_assert_int_eq(sem_init(&go, 0, 0), 0);
         ck_assert_int_eq(sem_init(&may_open, 0, 0), 0);
+        ck_assert_int_eq(sem_init(&may_tell_type, 0, 0), 0);
         ck_assert_int_eq(event_loop_start(), 0);
         n_threads_before = n_threads();
         ck_assert_int_eq(mailbox_new(fake.host.event, &mailbox), 0);
@@ -544,6 +551,23 @@ START_TEST(test_after_hanging_up_all_is_opened_anew) {
 }
 END_TEST
 
+/* Its type is asked of the server as well: a loop that waits for it does not come to the end of this. */
+START_TEST(test_a_server_that_falls_silent_when_connected_to_holds_up_no_loop) {
+        is_type_blocked = true;
+        (void) submit(call_new(CALL_LOOK, false));
+        FAKE_HOST_WAIT(&fake, n_asked_type == 1);
+        ck_assert(!pool_is_alive(pool));
+        is_type_blocked = false;
+        (void) submit(call_new(CALL_VCPU, false));
+        FAKE_HOST_WAIT(&fake, n_done == 1);
+        pool_prepare(pool, CALL_AGENT, 1);
+        pool_hang_up(pool);
+        (void) sem_post(&may_tell_type);
+        FAKE_HOST_WAIT(&fake, n_done == 2);
+        ck_assert_int_eq(last_error, 0);
+}
+END_TEST
+
 /* Where there is one connection for all, the others wait for it. */
 static void block_the_only_connection(void) {
         driver = "TEST";
@@ -699,6 +723,7 @@ static void add_tests(TCase *c) {
         tcase_add_test(c, test_libvirt_prints_nothing);
         tcase_add_test(c, test_a_connection_without_events_is_no_use);
         tcase_add_test(c, test_after_hanging_up_all_is_opened_anew);
+        tcase_add_test(c, test_a_server_that_falls_silent_when_connected_to_holds_up_no_loop);
         tcase_add_test(c, test_hanging_up_lets_nobody_wait_for_what_was_being_opened);
         tcase_add_test(c, test_an_end_lets_nobody_wait_for_what_is_being_opened);
         tcase_add_test(c, test_connections_are_opened_before_they_are_needed);

@@ -103,7 +103,7 @@ int process_find(const char *run, pid_t *ret) {
         if (r == -ENOENT || (r >= 0 && now != since))
                 return -ESRCH;
         if (r < 0)
-                return -EINVAL;
+                return error_is_passing(r) ? r : -EINVAL;
         *ret = pid;
         return 0;
 }
@@ -135,7 +135,7 @@ static int process_effective_user(int pid, uid_t *ret) {
                         *ret = effective;
                         return 0;
                 }
-        return -EINVAL;
+        return ferror(f) ? -errno : -EINVAL;
 }
 
 int process_user(const char *run, uid_t *ret) {
@@ -147,8 +147,10 @@ int process_user(const char *run, uid_t *ret) {
         if (r < 0)
                 return r;
         r = process_effective_user(pid, &user);
+        if (r == -ENOENT || r == -ESRCH)
+                return -ESRCH;
         if (r < 0)
-                return r == -ENOENT ? -ESRCH : -EINVAL;
+                return error_is_passing(r) ? r : -EINVAL;
         /* Again: the PID may have been given to another one in between. */
         r = process_find(run, &pid);
         if (r < 0)

@@ -127,6 +127,47 @@ START_TEST(test_user_is_as_whom_it_acts) {
 }
 END_TEST
 
+static int fopen_error;
+
+FILE *__real_fopen64(const char *path, const char *mode);
+FILE *__wrap_fopen64(const char *path, const char *mode);
+
+FILE *__wrap_fopen64(const char *path, const char *mode) {
+        if (fopen_error == 0)
+                return __real_fopen64(path, mode);
+        errno = fopen_error;
+        return NULL;
+}
+
+/* Whoever asks may ask again; of one that /proc does not tell of he would not. */
+START_TEST(test_what_is_only_lacking_is_told_as_such) {
+        static const int errors[] = { EMFILE, ENFILE, ENOMEM };
+        struct rlimit limit, none = { 0 };
+        _cleanup_free_ char *run = NULL;
+        uid_t user = 1;
+        pid_t pid = 1;
+        int found, told;
+
+        ck_assert_int_eq(process_run_string(getpid(), &run), 0);
+        for (size_t i = 0; i < ARRAY_LEN(errors); i++) {
+                fopen_error = errors[i];
+                ck_assert_int_eq(process_user(run, &user), -errors[i]);
+        }
+        fopen_error = EACCES;
+        ck_assert_int_eq(process_user(run, &user), -EINVAL);
+        fopen_error = 0;
+        ck_assert_int_eq(getrlimit(RLIMIT_NOFILE, &limit), 0);
+        none.rlim_max = limit.rlim_max;
+        ck_assert_int_eq(setrlimit(RLIMIT_NOFILE, &none), 0);
+        found = process_find(run, &pid);
+        told = process_user(run, &user);
+        ck_assert_int_eq(setrlimit(RLIMIT_NOFILE, &limit), 0);
+        ck_assert_int_eq(found, -EMFILE);
+        ck_assert_int_eq(told, -EMFILE);
+        ck_assert(user == 1 && pid == 1);
+}
+END_TEST
+
 /* As libvirt's machines have it, where the domain's ID comes first. */
 START_TEST(test_what_stands_in_front_of_the_pid_does_not_count) {
         _cleanup_free_ char *own = NULL, *run = NULL;
@@ -180,6 +221,7 @@ int main(void) {
         tcase_add_test(tcase, test_another_start_with_the_pid_is_another_process);
         tcase_add_test(tcase, test_what_tells_no_start_is_never_certain);
         tcase_add_test(tcase, test_user_is_as_whom_it_acts);
+        tcase_add_test(tcase, test_what_is_only_lacking_is_told_as_such);
         tcase_add_test(tcase, test_what_stands_in_front_of_the_pid_does_not_count);
         tcase_add_test(tcase, test_text_that_names_no_process_finds_none);
         tcase_add_test(tcase, test_user_of_another_start_is_not_told);

@@ -28,6 +28,6 @@ int look_at_state(virDomainPtr dom, Reading *ret);
 
 /*
  * Asks what @dom is. @state_directory is where its driver keeps NAME.pid, or NULL. Returns: 0; -1 with
- * libvirt's error; -ENOMEM.
+ * libvirt's error; -ENOMEM, -EMFILE …: it may be known later.
  */
 int look_at_facts(virDomainPtr dom, const char *state_directory, DomainFacts *ret);

@@ -6,6 +6,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <ftw.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
@@ -324,6 +325,23 @@ START_TEST(test_socket_that_is_no_path_is_refused) {
 }
 END_TEST
 
+/* Nothing would make it look again. */
+START_TEST(test_a_folder_that_cannot_be_opened_now_may_hold_a_machine) {
+        _cleanup_(presence_freep) Presence *p = presence_of(layouts[0].uri);
+        struct rlimit limit, none = { 0 };
+        bool has;
+
+        make_folders(layouts[0].state);
+        ck_assert(!presence_has_machines(p));
+        ck_assert_int_eq(getrlimit(RLIMIT_NOFILE, &limit), 0);
+        none.rlim_max = limit.rlim_max;
+        ck_assert_int_eq(setrlimit(RLIMIT_NOFILE, &none), 0);
+        has = presence_has_machines(p);
+        ck_assert_int_eq(setrlimit(RLIMIT_NOFILE, &limit), 0);
+        ck_assert(has);
+}
+END_TEST
+
 int main(void) {
         Suite *suite = suite_create("libvirt-presence");
         TCase *c = tcase_create("presence");
@@ -336,6 +354,7 @@ int main(void) {
         tcase_add_loop_test(c, test_what_comes_is_told_and_seen, 0, ARRAY_LEN(layouts));
         tcase_add_test(c, test_folders_that_come_one_by_one_are_followed);
         tcase_add_loop_test(c, test_only_a_domains_pid_is_a_machine, 0, ARRAY_LEN(files));
+        tcase_add_test(c, test_a_folder_that_cannot_be_opened_now_may_hold_a_machine);
         tcase_add_test(c, test_a_file_is_no_server);
         tcase_add_test(c, test_what_is_none_of_ours_is_not_told);
         tcase_add_test(c, test_nothing_is_told_while_it_is_not_watched);

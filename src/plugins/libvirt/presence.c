@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <libxml/uri.h>
 #include <sys/stat.h>
+#include "common/passing-error.h"
 #include "common/watch.h"
 
 #define SYSTEM_DIRECTORY "/run/libvirt"
@@ -109,6 +110,9 @@ bool presence_has_machines(const Presence *p) {
         if (!p->directory)
                 return true;
         d = opendir(p->state_directory);
+        /* What cannot be looked at now is no empty folder: nobody would look again before one more domain comes. */
+        if (!d && error_is_passing(-errno))
+                return true;
         while (d && !has && (e = readdir(d)))
                 has = has_suffix(e->d_name, ".pid") && !str_equal(e->d_name, DRIVER_PID);
         if (d)

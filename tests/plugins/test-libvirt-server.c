@@ -13,11 +13,13 @@
 #include <libvirt/virterror.h>
 #include <malloc.h>
 #include <sched.h>
+#include <stdatomic.h>
 #include "common/macro.h"
 #include "common/time-util.h"
 #include "fake-host.h"
 #include "plugins/libvirt/definition.h"
 #include "plugins/libvirt/event-loop.h"
+#include "plugins/libvirt/thread.h"
 
 #define DEFAULT "test:///default"
 #define NO_AGENTS "no agents by this driver of libvirt's"
@@ -37,6 +39,48 @@ static struct {
         char detail[FAKE_TEXT_MAX];
 } history[HISTORY_MAX]; /* of all machines */
 static size_t n_history;
+
+/* between the plugin and libvirt, and all else: the next so many are not to be had */
+
+static atomic_uint n_threads_lacking;
+static bool is_without_timers; /* that are not there already */
+
+static bool is_lacking(atomic_uint *n) {
+        unsigned before = *n;
+
+        while (before > 0 && !atomic_compare_exchange_weak(n, &before, before - 1))
+                ;
+        return before > 0;
+}
+
+__typeof__(thread_start) __real_thread_start, __wrap_thread_start;
+__typeof__(sd_event_add_time_relative) __real_sd_event_add_time_relative,
+                __wrap_sd_event_add_time_relative;
+
+int __wrap_thread_start(void *(*fn)(void *userdata), void *userdata, const char *name) {
+        return is_lacking(&n_threads_lacking) ? -EAGAIN : __real_thread_start(fn, userdata, name);
+}
+
+int __wrap_sd_event_add_time_relative(
+                sd_event *event,
+                sd_event_source **ret,
+                clockid_t clock,
+                uint64_t usec,
+                uint64_t accuracy,
+                sd_event_time_handler_t handler,
+                void *userdata) {
+        return is_without_timers ? -ENOMEM
+                                 : __real_sd_event_add_time_relative(
+                                                   event,
+                                                   ret,
+                                                   clock,
+                                                   usec,
+                                                   accuracy,
+                                                   handler,
+                                                   userdata);
+}
+
+/* what is told */
 
 static void note_state(FakeHost *f, struct suspendd_machine *m) {
         (void) f;
@@ -617,6 +661,22 @@ START_TEST(test_what_cannot_be_opened_is_told_and_tried_again) {
 }
 END_TEST
 
+/* what is lacking for a while */
+
+/* No thread can be had for the look that ends it, and no timer that is not there already. */
+START_TEST(test_an_act_that_cannot_be_seen_at_once_ends) {
+        struct suspendd_machine *m = machine_of_default();
+
+        is_without_timers = true;
+        begin(suspendd_plugin.pause, m);
+        await_calls();
+        n_threads_lacking = 3;
+        ck_assert_int_eq(await_done()->result, 0);
+        ck_assert_int_eq(m->state, SUSPENDD_STATE_PAUSED);
+        ck_assert_uint_eq(n_threads_lacking, 0);
+}
+END_TEST
+
 START_TEST(test_a_hint_makes_it_look_and_no_more) {
         struct suspendd_machine *m = machine_of_default();
 
@@ -762,6 +822,7 @@ static void add_tests(TCase *c) {
                         0,
                         ARRAY_LEN(bad_settings));
         tcase_add_test(c, test_what_cannot_be_opened_is_told_and_tried_again);
+        tcase_add_test(c, test_an_act_that_cannot_be_seen_at_once_ends);
         tcase_add_test(c, test_a_hint_makes_it_look_and_no_more);
         tcase_add_loop_test(c, test_an_end_amidst_acts_tells_nothing_more, 0, 2);
         tcase_add_test(c, test_a_run_without_a_process_has_not_ended_for_certain);

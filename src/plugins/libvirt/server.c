@@ -33,7 +33,9 @@ struct Server {
         Presence *presence;
         Subscription *subscription;
         Pool *pool;
-        sd_event_source *timer;    /* to look round again, or to hang up */
+        /* All are had from the beginning: what is tried again for lack of memory must not need any. */
+        sd_event_source *retry;    /* to look round again */
+        sd_event_source *linger;   /* to hang up */
         sd_event_source *later;    /* to look at those that are dirty */
         sd_event_source *patience; /* to look at those that are done, whatever the others do */
         uint64_t retry_usec;
@@ -69,34 +71,36 @@ static Domain *server_find(const Server *s, const unsigned char *uuid) {
         return NULL;
 }
 
-static int server_arm(
-                Server *s,
-                sd_event_source **timer,
-                uint64_t usec,
-                sd_event_time_handler_t fn,
-                const char *name) {
+static int server_add_timer(
+                Server *s, sd_event_source **ret, sd_event_time_handler_t fn, const char *name) {
         int r;
 
-        *timer = sd_event_source_disable_unref(*timer);
-        r = sd_event_add_time_relative(s->host->event, timer, CLOCK_MONOTONIC, usec, 1, fn, s);
-        if (r >= 0)
-                (void) sd_event_source_set_description(*timer, name);
-        return r;
+        r = sd_event_add_time(s->host->event, ret, CLOCK_MONOTONIC, 0, 1, fn, s);
+        if (r < 0)
+                return r;
+        (void) sd_event_source_set_description(*ret, name);
+        return sd_event_source_set_enabled(*ret, SD_EVENT_OFF);
 }
 
-static int server_on_timer(
-                sd_event_source *source _unused_, uint64_t usec _unused_, void *userdata) {
-        Server *s = userdata;
+static void timer_arm(sd_event_source *timer, uint64_t usec) {
+        (void) sd_event_source_set_time_relative(timer, usec);
+        (void) sd_event_source_set_enabled(timer, SD_EVENT_ONESHOT);
+}
 
-        s->timer = sd_event_source_disable_unref(s->timer);
-        server_look_round(s);
+static bool timer_is_armed(sd_event_source *timer) {
+        return sd_event_source_get_enabled(timer, NULL) > 0;
+}
+
+static int server_on_retry(
+                sd_event_source *source _unused_, uint64_t usec _unused_, void *userdata) {
+        server_look_round(userdata);
         return 0;
 }
 
 static void server_retry(Server *s) {
         s->retry_usec = s->retry_usec == 0 ? RETRY_MIN_USEC
                                            : MIN(s->retry_usec * 2, RETRY_MAX_USEC);
-        (void) server_arm(s, &s->timer, s->retry_usec, server_on_timer, "libvirt-retry");
+        timer_arm(s->retry, s->retry_usec);
 }
 
 /* domains */
@@ -252,6 +256,7 @@ static void server_come_up(Server *s, const ListCall *l) {
                 return;
         s->is_up = true;
         s->retry_usec = 0;
+        (void) sd_event_source_set_enabled(s->retry, SD_EVENT_OFF);
         s->why[0] = 0;
         presence_watch(s->presence, false);
         s->host->log(s->host, LOG_INFO, NULL, "Connected to %s (%s)", s->uri, s->vmm);
@@ -262,7 +267,6 @@ static int server_on_linger(
                 sd_event_source *source _unused_, uint64_t usec _unused_, void *userdata) {
         Server *s = userdata;
 
-        s->timer = sd_event_source_disable_unref(s->timer);
         if (!s->is_up || s->n_domains > 0)
                 return 0;
         presence_watch(s->presence, true);
@@ -274,7 +278,7 @@ static int server_on_linger(
 /* Whatever its folder says, it has been asked, and nothing runs there: it is let go of after a while. */
 static void server_linger(Server *s) {
         if (presence_can_tell(s->presence))
-                (void) server_arm(s, &s->timer, LINGER_USEC, server_on_linger, "libvirt-linger");
+                timer_arm(s->linger, LINGER_USEC);
 }
 
 /* asking for all */
@@ -403,11 +407,9 @@ void server_look(Server *s, const unsigned char *uuid, bool with_facts) {
                 l->call.ops->free(&l->call);
 }
 
-static int server_on_later(sd_event_source *source, uint64_t usec, void *userdata);
-
 static void server_arm_later(Server *s) {
-        if (!s->later)
-                (void) server_arm(s, &s->later, LATER_USEC, server_on_later, "libvirt-later");
+        if (!timer_is_armed(s->later))
+                timer_arm(s->later, LATER_USEC);
 }
 
 /*
@@ -437,7 +439,6 @@ static int server_on_patience(
                 sd_event_source *source _unused_, uint64_t usec _unused_, void *userdata) {
         Server *s = userdata;
 
-        s->patience = sd_event_source_disable_unref(s->patience);
         s->is_patience_over = true;
         server_see(s);
         s->is_patience_over = false;
@@ -456,14 +457,9 @@ static size_t server_n_unseen(Server *s) {
         }
         if (n == 0 || n_acting == 0 || s->is_patience_over)
                 return n;
-        if (!s->patience)
-                (void) server_arm(
-                                s,
-                                &s->patience,
-                                SEE_PATIENCE_USEC,
-                                server_on_patience,
-                                "libvirt-patience");
-        return s->patience ? 0 : n;
+        if (!timer_is_armed(s->patience))
+                timer_arm(s->patience, SEE_PATIENCE_USEC);
+        return 0;
 }
 
 void server_see(Server *s) {
@@ -494,7 +490,6 @@ static int server_on_later(
                 sd_event_source *source _unused_, uint64_t usec _unused_, void *userdata) {
         Server *s = userdata;
 
-        s->later = sd_event_source_disable_unref(s->later);
         LIST_FOREACH(i, &s->domains) {
                 Domain *d = domain_from_link(i);
 
@@ -603,6 +598,19 @@ static void server_on_presence(void *userdata) {
                 server_look_round(s);
 }
 
+static int server_add_timers(Server *s) {
+        int r;
+
+        r = server_add_timer(s, &s->retry, server_on_retry, "libvirt-retry");
+        if (r >= 0)
+                r = server_add_timer(s, &s->linger, server_on_linger, "libvirt-linger");
+        if (r >= 0)
+                r = server_add_timer(s, &s->later, server_on_later, "libvirt-later");
+        if (r >= 0)
+                r = server_add_timer(s, &s->patience, server_on_patience, "libvirt-patience");
+        return r;
+}
+
 static void *pool_on_open(virConnectPtr conn, void *userdata) {
         return subscription_open(userdata, conn);
 }
@@ -634,7 +642,9 @@ int server_new(const struct suspendd_host *host,
         s->uri = strdup(uri);
         if (!s->uri)
                 return -ENOMEM;
-        r = presence_new(host->event, uri, server_on_presence, s, &s->presence);
+        r = server_add_timers(s);
+        if (r >= 0)
+                r = presence_new(host->event, uri, server_on_presence, s, &s->presence);
         if (r >= 0)
                 r = subscription_new(mailbox, server_on_news, s, &s->subscription);
         if (r >= 0)
@@ -658,7 +668,8 @@ Server *server_free(Server *s) {
         (void) subscription_unref(s->subscription);
         pool_free(s->pool);
         presence_free(s->presence);
-        sd_event_source_disable_unref(s->timer);
+        sd_event_source_disable_unref(s->retry);
+        sd_event_source_disable_unref(s->linger);
         sd_event_source_disable_unref(s->later);
         sd_event_source_disable_unref(s->patience);
         (void) mailbox_unref(s->mailbox);

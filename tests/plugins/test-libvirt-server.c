@@ -19,6 +19,7 @@
 #include "fake-host.h"
 #include "plugins/libvirt/definition.h"
 #include "plugins/libvirt/event-loop.h"
+#include "plugins/libvirt/look.h"
 #include "plugins/libvirt/thread.h"
 
 #define DEFAULT "test:///default"
@@ -42,7 +43,9 @@ static size_t n_history;
 
 /* between the plugin and libvirt, and all else: the next so many are not to be had */
 
-static atomic_uint n_threads_lacking;
+static atomic_uint n_facts_lacking, n_threads_lacking, n_states_lacking, n_definitions_lacking;
+static atomic_uint n_listed;
+static atomic_bool is_dead;    /* each connection */
 static bool is_without_timers; /* that are not there already */
 
 static bool is_lacking(atomic_uint *n) {
@@ -53,12 +56,41 @@ static bool is_lacking(atomic_uint *n) {
         return before > 0;
 }
 
+__typeof__(look_at_facts) __real_look_at_facts, __wrap_look_at_facts;
 __typeof__(thread_start) __real_thread_start, __wrap_thread_start;
+__typeof__(virConnectIsAlive) __real_virConnectIsAlive, __wrap_virConnectIsAlive;
+__typeof__(virConnectListAllDomains) __real_virConnectListAllDomains,
+                __wrap_virConnectListAllDomains;
+__typeof__(virDomainGetState) __real_virDomainGetState, __wrap_virDomainGetState;
+__typeof__(virDomainGetXMLDesc) __real_virDomainGetXMLDesc, __wrap_virDomainGetXMLDesc;
 __typeof__(sd_event_add_time_relative) __real_sd_event_add_time_relative,
                 __wrap_sd_event_add_time_relative;
 
+int __wrap_look_at_facts(virDomainPtr dom, const char *state_directory, DomainFacts *ret) {
+        return is_lacking(&n_facts_lacking) ? -EMFILE
+                                            : __real_look_at_facts(dom, state_directory, ret);
+}
+
 int __wrap_thread_start(void *(*fn)(void *userdata), void *userdata, const char *name) {
         return is_lacking(&n_threads_lacking) ? -EAGAIN : __real_thread_start(fn, userdata, name);
+}
+
+int __wrap_virConnectIsAlive(virConnectPtr conn) {
+        return is_dead ? 0 : __real_virConnectIsAlive(conn);
+}
+
+int __wrap_virConnectListAllDomains(virConnectPtr conn, virDomainPtr **ret, unsigned flags) {
+        atomic_fetch_add(&n_listed, 1);
+        return __real_virConnectListAllDomains(conn, ret, flags);
+}
+
+int __wrap_virDomainGetState(virDomainPtr dom, int *state, int *reason, unsigned flags) {
+        return is_lacking(&n_states_lacking) ? -1
+                                             : __real_virDomainGetState(dom, state, reason, flags);
+}
+
+char *__wrap_virDomainGetXMLDesc(virDomainPtr dom, unsigned flags) {
+        return is_lacking(&n_definitions_lacking) ? NULL : __real_virDomainGetXMLDesc(dom, flags);
 }
 
 int __wrap_sd_event_add_time_relative(
@@ -663,6 +695,99 @@ END_TEST
 
 /* what is lacking for a while */
 
+#define SPENT_USEC (500 * USEC_PER_MSEC)
+#define LISTED_MAX 6 /* of it: at once, then after 50, 100, 200 ms, and what was under way */
+#define FOR_EVER 1000000
+
+static atomic_uint *const lacking[] = { &n_definitions_lacking,
+                                        &n_facts_lacking,
+                                        &n_states_lacking };
+
+/* One that we have paused; its server goes away, and it is told to run. */
+static struct suspendd_machine *stranded_machine(void) {
+        const struct suspendd_setting setting = { .key = "URI", .value = DEFAULT };
+        struct suspendd_machine *m = machine_of_default();
+
+        begin(suspendd_plugin.pause, m);
+        ck_assert_int_eq(await_done()->result, 0);
+        is_dead = true;
+        ck_assert_int_eq(suspendd_plugin.load(instance, &setting, 1), 0);
+        FAKE_HOST_WAIT(&fake, m->state == SUSPENDD_STATE_UNKNOWN);
+        begin(suspendd_plugin.resume, m);
+        ck_assert_ptr_null(fake_host_find_done(&fake, last_step));
+        return m;
+}
+
+START_TEST(test_a_domain_of_which_something_is_lacking_is_found_again_and_run) {
+        struct suspendd_machine *m = stranded_machine();
+
+        is_without_timers = true;
+        *lacking[_i] = 3;
+        is_dead = false;
+        FAKE_HOST_WAIT(&fake, fake_host_find_done(&fake, last_step));
+        ck_assert_int_eq(fake_host_find_done(&fake, last_step)->result, 0);
+        ck_assert_int_eq(m->state, SUSPENDD_STATE_RUNNING);
+        ck_assert(m->is_there);
+        FAKE_HOST_WAIT(&fake, *lacking[_i] == 0);
+        settle();
+        /* All is well again, and nothing asks any more. */
+        fake_host_spend(&fake, 2 * SPENT_USEC);
+        n_listed = 0;
+        fake_host_spend(&fake, SPENT_USEC);
+        ck_assert_uint_eq(n_listed, 0);
+}
+END_TEST
+
+START_TEST(test_a_domain_without_its_definition_is_run_and_asked_for_ever_less) {
+        struct suspendd_machine *m = stranded_machine();
+
+        n_definitions_lacking = FOR_EVER;
+        is_dead = false;
+        FAKE_HOST_WAIT(&fake, fake_host_find_done(&fake, last_step));
+        ck_assert_int_eq(m->state, SUSPENDD_STATE_RUNNING);
+        n_listed = 0;
+        fake_host_spend(&fake, SPENT_USEC);
+        ck_assert_uint_ge(n_listed, 1);
+        ck_assert_uint_le(n_listed, LISTED_MAX);
+}
+END_TEST
+
+/* Its owner has started it anew meanwhile, and stopped; what was said of the one before is not for it. */
+START_TEST(test_another_start_is_not_run_for_want_of_knowing_it) {
+        struct suspendd_machine *m = stranded_machine(), *again;
+        virDomainPtr dom = domain_of("test");
+        int state = 0;
+
+        n_facts_lacking = 3;
+        ck_assert_int_eq(virDomainDestroy(dom), 0);
+        ck_assert_int_eq(virDomainCreate(dom), 0);
+        ck_assert_int_eq(virDomainSuspend(dom), 0);
+        is_dead = false;
+        FAKE_HOST_WAIT(&fake, n_facts_lacking == 0);
+        FAKE_HOST_WAIT(&fake, !m->is_there);
+        FAKE_HOST_WAIT(&fake, (again = fake_host_find(&fake, "test")));
+        settle();
+        ck_assert_int_eq(again->state, SUSPENDD_STATE_PAUSED);
+        ck_assert_int_eq(virDomainGetState(dom, &state, NULL, 0), 0);
+        ck_assert_int_eq(state, VIR_DOMAIN_PAUSED);
+        (void) virDomainFree(dom);
+}
+END_TEST
+
+START_TEST(test_a_look_for_which_something_is_lacking_is_made_up_for) {
+        static atomic_uint *const of_a_look[] = { &n_threads_lacking, &n_states_lacking };
+        struct suspendd_machine *m = machine_of_default();
+        virDomainPtr dom = domain_of("test");
+
+        is_without_timers = true;
+        *of_a_look[_i] = 2;
+        ck_assert_int_eq(virDomainSuspend(dom), 0);
+        FAKE_HOST_WAIT(&fake, m->state == SUSPENDD_STATE_PAUSED);
+        ck_assert_uint_eq(*of_a_look[_i], 0);
+        (void) virDomainFree(dom);
+}
+END_TEST
+
 /* No thread can be had for the look that ends it, and no timer that is not there already. */
 START_TEST(test_an_act_that_cannot_be_seen_at_once_ends) {
         struct suspendd_machine *m = machine_of_default();
@@ -822,6 +947,14 @@ static void add_tests(TCase *c) {
                         0,
                         ARRAY_LEN(bad_settings));
         tcase_add_test(c, test_what_cannot_be_opened_is_told_and_tried_again);
+        tcase_add_loop_test(
+                        c,
+                        test_a_domain_of_which_something_is_lacking_is_found_again_and_run,
+                        0,
+                        ARRAY_LEN(lacking));
+        tcase_add_test(c, test_a_domain_without_its_definition_is_run_and_asked_for_ever_less);
+        tcase_add_test(c, test_another_start_is_not_run_for_want_of_knowing_it);
+        tcase_add_loop_test(c, test_a_look_for_which_something_is_lacking_is_made_up_for, 0, 2);
         tcase_add_test(c, test_an_act_that_cannot_be_seen_at_once_ends);
         tcase_add_test(c, test_a_hint_makes_it_look_and_no_more);
         tcase_add_loop_test(c, test_an_end_amidst_acts_tells_nothing_more, 0, 2);

@@ -119,29 +119,33 @@ static int make_run(virDomainPtr dom, const char *state_directory, char **ret) {
         return 0;
 }
 
-int look_at_facts(virDomainPtr dom, const char *state_directory, DomainFacts *ret) {
-        DomainFacts f = { 0 };
-        char *xml;
+/* What cannot be read forbids nothing but a suspend. */
+static int look_at_definition(virDomainPtr dom, Definition *ret) {
+        char *xml = virDomainGetXMLDesc(dom, 0);
         int r;
 
-        xml = virDomainGetXMLDesc(dom, 0);
         if (!xml)
                 return -1;
-        r = definition_read(xml, &f.definition);
+        r = definition_read(xml, ret);
         free(xml);
         if (error_is_passing(r))
                 return r;
-        /* What cannot be read forbids nothing but a suspend. */
         if (r < 0)
-                f.definition = (Definition){ .device = "definition that cannot be read" };
+                *ret = (Definition){ .device = "definition that cannot be read" };
+        return 0;
+}
+
+int look_at_facts(virDomainPtr dom, const char *state_directory, DomainFacts *ret) {
+        DomainFacts f = { 0 };
+        int r;
+
+        r = make_run(dom, state_directory, &f.run);
+        if (r < 0)
+                return r;
         (void) virDomainGetUUID(dom, f.uuid);
         (void) virDomainGetUUIDString(dom, f.uuid_text);
-        f.name = strdup(virDomainGetName(dom));
-        r = f.name ? make_run(dom, state_directory, &f.run) : -ENOMEM;
-        if (r < 0) {
-                domain_facts_done(&f);
-                return r;
-        }
+        if (look_at_definition(dom, &f.definition) >= 0)
+                f.name = strdup(virDomainGetName(dom));
         *ret = f;
         return 0;
 }

@@ -16,7 +16,7 @@
 typedef struct DomainFacts {
         unsigned char uuid[VIR_UUID_BUFLEN];
         char uuid_text[VIR_UUID_STRING_BUFLEN];
-        char *name; /* NULL if only the reading was asked for */
+        char *name; /* NULL if it could not be had, or the definition */
         char *run;  /* "ID.PID.STARTTIME", or "ID" where the VMM's process is not known */
         Definition definition;
 } DomainFacts;
@@ -27,7 +27,8 @@ void domain_facts_done(DomainFacts *f);
 int look_at_state(virDomainPtr dom, Reading *ret);
 
 /*
- * Asks what @dom is. @state_directory is where its driver keeps NAME.pid, or NULL. Returns: 0; -1 with
- * libvirt's error; -ENOMEM, -EMFILE …: it may be known later.
+ * Asks what @dom is. @state_directory is where its driver keeps NAME.pid, or NULL.
+ *
+ * Returns: 0, also if of it no more than its run could be had; -ENOMEM, -EMFILE …: not even that, now.
  */
 int look_at_facts(virDomainPtr dom, const char *state_directory, DomainFacts *ret);

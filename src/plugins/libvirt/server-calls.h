@@ -14,7 +14,7 @@
 /* A domain as one look has found it. */
 typedef struct Found {
         Reading reading;
-        DomainFacts facts; /* without a name: they were not asked for, or could not be had */
+        DomainFacts facts; /* without a run: they were not asked for, or could not be had */
 } Found;
 
 typedef struct LookCall {

@@ -91,9 +91,16 @@ static bool timer_is_armed(sd_event_source *timer) {
         return sd_event_source_get_enabled(timer, NULL) > 0;
 }
 
+static void server_list(Server *s);
+
 static int server_on_retry(
                 sd_event_source *source _unused_, uint64_t usec _unused_, void *userdata) {
-        server_look_round(userdata);
+        Server *s = userdata;
+
+        if (s->is_up)
+                server_list(s);
+        else
+                server_look_round(s);
         return 0;
 }
 
@@ -101,6 +108,12 @@ static void server_retry(Server *s) {
         s->retry_usec = s->retry_usec == 0 ? RETRY_MIN_USEC
                                            : MIN(s->retry_usec * 2, RETRY_MAX_USEC);
         timer_arm(s->retry, s->retry_usec);
+}
+
+/* For what could not be had, though it is connected: nobody would bring it. One try is for all. */
+static void server_ask_again(Server *s) {
+        if (!timer_is_armed(s->retry))
+                server_retry(s);
 }
 
 /* domains */
@@ -193,27 +206,30 @@ static Domain *server_add(Server *s, DomainFacts *f) {
         return d;
 }
 
-/* Takes over what a look with facts has found. */
-static void server_meet(Server *s, Found *f) {
+/*
+ * Takes over what a look with facts has found. Without its run it may be another start, which is not to be
+ * taken for the one that is known; without its definition it is as it is known.
+ *
+ * Returns: whether nothing was lacking.
+ */
+static bool server_meet(Server *s, Found *f) {
         Domain *d = server_find(s, f->facts.uuid);
+        bool is_whole = f->facts.name;
 
-        /* One whose definition could not be had is left as it is known. */
-        if (!f->facts.name)
-                return;
+        if (!f->facts.run)
+                return false;
         if (d && domain_is_other_run(d, f->facts.run)) {
                 server_end_domain(s, d);
                 d = NULL;
         }
-        if (d)
+        if (d && is_whole)
                 domain_know(d, &f->facts);
-        else
+        else if (is_whole)
                 d = server_add(s, &f->facts);
-        if (!d)
-                return;
-        domain_find(d, &f->reading);
+        if (d)
+                domain_find(d, &f->reading);
+        return is_whole;
 }
-
-static void server_list(Server *s);
 
 /* up and down */
 
@@ -296,8 +312,23 @@ static void server_weed(Server *s, const ListCall *l) {
         }
 }
 
+/* What is to follow when all have been asked for. */
+static void server_go_on(Server *s, bool is_whole) {
+        if (is_whole)
+                s->retry_usec = 0;
+        if (TAKE(s->shall_list_again, false))
+                server_list(s);
+        else if (!is_whole)
+                server_ask_again(s);
+        else if (TAKE(s->is_parting, false) && s->n_domains == 0)
+                server_rest(s);
+        else if (s->n_domains == 0)
+                server_linger(s);
+}
+
 static void server_on_list(void *userdata, ListCall *l) {
         Server *s = userdata;
+        bool is_whole = true;
 
         s->is_listing = false;
         if (l->call.epoch != pool_epoch(s->pool)) {
@@ -311,16 +342,11 @@ static void server_on_list(void *userdata, ListCall *l) {
         server_come_up(s, l);
         server_weed(s, l);
         for (size_t i = 0; i < l->n_found; i++)
-                server_meet(s, &l->found[i]);
+                is_whole &= server_meet(s, &l->found[i]);
         server_prepare(s);
         server_settle(s);
         s->ops->on_trouble(s->userdata);
-        if (TAKE(s->shall_list_again, false))
-                server_list(s);
-        else if (TAKE(s->is_parting, false) && s->n_domains == 0)
-                server_rest(s);
-        else if (s->n_domains == 0)
-                server_linger(s);
+        server_go_on(s, is_whole);
 }
 
 static void server_list(Server *s) {
@@ -379,10 +405,13 @@ static void server_on_look(void *userdata, LookCall *l) {
 
         if (l->call.error == -ECONNRESET)
                 server_on_break(s, &l->call);
+        else if (l->call.error < 0)
+                server_ask_again(s);
         if (l->call.error < 0)
                 return;
-        if (l->found.facts.name) {
-                server_meet(s, &l->found);
+        if (l->with_facts && !l->found.reading.is_gone) {
+                if (!server_meet(s, &l->found))
+                        server_ask_again(s);
                 server_prepare(s);
         } else if (d && l->found.reading.is_gone &&
                    l->found.reading.asked_ns >= domain_read_ns(d)) {
@@ -399,12 +428,16 @@ void server_look(Server *s, const unsigned char *uuid, bool with_facts) {
         if (!s->is_up)
                 return;
         l = look_call_new(uuid, with_facts, presence_state_directory(s->presence));
-        if (!l)
+        if (!l) {
+                server_ask_again(s);
                 return;
+        }
         l->fn = server_on_look;
         l->userdata = s;
-        if (pool_submit(s->pool, &l->call) < 0)
-                l->call.ops->free(&l->call);
+        if (pool_submit(s->pool, &l->call) >= 0)
+                return;
+        l->call.ops->free(&l->call);
+        server_ask_again(s);
 }
 
 static void server_arm_later(Server *s) {

@@ -52,7 +52,7 @@ static int cycle_find_slot(Cycle *c, uint32_t *ret) {
 }
 
 /* Room for a note of each machine, here and in the journal, before it can be needed. */
-static int cycle_reserve_notes(Cycle *c, size_t n) {
+static int cycle_make_room(Cycle *c, size_t n) {
         struct CyclePrivate *p = c->private;
         JournalNote *notes;
 
@@ -64,6 +64,16 @@ static int cycle_reserve_notes(Cycle *c, size_t n) {
                 p->n_notes_max = n * 2;
         }
         return p->journal ? journal_reserve(p->journal, n) : 0;
+}
+
+/* Without room for all nobody is stopped, so a lack that passes must not last. */
+int cycle_reserve_notes(Cycle *c, size_t n) {
+        int r = cycle_make_room(c, n);
+
+        c->private->is_room_owed = r < 0;
+        if (r < 0)
+                cycle_note_later(c);
+        return r;
 }
 
 /* Of one that was not seen to stand nobody knows since when it does. */

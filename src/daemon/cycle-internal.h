@@ -24,6 +24,7 @@ struct CyclePrivate {
         uint64_t next_number;
         uint64_t rehearse_usec; /* how long the sleep of a rehearsal takes */
         bool is_rehearsal_due;  /* the next SLEEP is a rehearsal's */
+        bool is_room_owed;      /* there was none in the journal for a note of each machine */
         bool is_enumerating; /* machines are still being found, or found again: no phase ends by all having done */
         bool is_amended; /* the last cycle's record says less than is known by now */
         bool is_early;   /* cycle_wake_early(), and logind has not said so yet */
@@ -32,7 +33,7 @@ struct CyclePrivate {
         /* CLOCK_MONOTONIC, 0: none */
         uint64_t announced_usec;
         uint64_t overtake_usec, deadline_usec, wake_usec, restored_usec;
-        uint64_t notes_usec; /* when notes that could not be written are tried again */
+        uint64_t notes_usec; /* when notes, and room for them, that could not be had are tried again */
         unsigned note_tries;
         uint64_t armed_usec;
 
@@ -64,6 +65,13 @@ Machine *cycle_step_machine(Cycle *c, uint64_t id);
 
 /* Writes what the journal shall say of one machine. Returns: 0; the journal's error, and it is tried again. */
 int cycle_note(Cycle *c, Machine *m, JournalNoteKind kind);
+
+/*
+ * Makes room for notes of @n machines, here and in the journal. What is refused is asked for again, in a while and
+ * before the next sleep. Returns: 0; -ENOMEM; the journal's error.
+ */
+int cycle_reserve_notes(Cycle *c, size_t n);
+void cycle_note_later(Cycle *c);
 
 void cycle_milestone(Cycle *c, CycleMilestone milestone, Machine *m);
 void cycle_changed(Cycle *c, Machine *m);

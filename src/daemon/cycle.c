@@ -86,7 +86,7 @@ static int cycle_write_note(Cycle *c, Machine *m) {
         return r;
 }
 
-static void cycle_note_later(Cycle *c) {
+void cycle_note_later(Cycle *c) {
         struct CyclePrivate *p = c->private;
         uint64_t pause_usec = NOTE_RETRY_MIN_USEC << MIN(p->note_tries, 7U);
 
@@ -101,12 +101,15 @@ static void cycle_note_later(Cycle *c) {
  * machine that its owner has paused since.
  */
 static void cycle_write_owed(Cycle *c) {
+        bool has_room = !c->private->is_room_owed || cycle_reserve_notes(c, c->n_machines) >= 0;
+
         LIST_FOREACH(i, &c->machines)
         if (cycle_write_note(c, LIST_ENTRY(i, Machine, machines)) < 0) {
                 cycle_note_later(c);
                 return;
         }
-        c->private->note_tries = 0;
+        if (has_room)
+                c->private->note_tries = 0;
 }
 
 int cycle_note(Cycle *c, Machine *m, JournalNoteKind kind) {
@@ -339,6 +342,8 @@ static void cycle_prepare(Cycle *c) {
                 cycle_new_machine_report(m);
                 cycle_plan(c, m);
         }
+        if (p->is_room_owed)
+                (void) cycle_reserve_notes(c, c->n_machines);
         if (!cycle_write_intents(c))
                 cycle_unwritten(c);
         LIST_FOREACH(i, &c->machines)

@@ -11,7 +11,8 @@
  * One preallocated file under the runtime directory with two slots. A slot is a header and notes
  * appended to it, each with a sequence number and a checksum, so that whatever was torn by a crash
  * is not there. When the slot is full, the notes that still count are written to the other one,
- * which then has the higher sequence. Nothing is allocated and no space is asked for in a cycle.
+ * which then has the higher sequence. Nothing is allocated and no space is asked for in a cycle,
+ * but what was refused before.
  */
 
 #include "common/macro.h"
@@ -58,7 +59,7 @@ DEFINE_CLEANUP(Journal *, journal_free);
 
 /* notes */
 
-/* Makes room for @n_machines at once. Called when machines come, outside a cycle. Returns: 0; -ENOSPC …; */
+/* Makes room for @n_machines at once. Called when machines come, and again where it was refused. Returns: 0; -ENOSPC …; */
 int journal_reserve(Journal *j, size_t n_machines);
 
 /*

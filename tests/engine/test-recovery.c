@@ -411,6 +411,46 @@ START_TEST(test_note_that_cannot_be_taken_back_is_later) {
 }
 END_TEST
 
+static size_t count_held(void) {
+        size_t n = 0;
+
+        LIST_FOREACH(i, &r.world.vms)
+        n += fake_vm_state(LIST_ENTRY(i, FakeVm, vms)) != SUSPENDD_STATE_RUNNING;
+        return n;
+}
+
+/* More machines than there is room for, where there is no space for more: all stand again once there is. */
+START_TEST(test_room_that_was_refused_is_asked_for_again) {
+        size_t n_held, n_more = 40;
+
+        start(FAKE_LATER, MSEC(20));
+        set_disk_full(true);
+        for (size_t i = 0; i < n_more; i++) {
+                char name[16];
+
+                (void) snprintf(name, sizeof(name), "more-%zu", i);
+                fake_vm_start(fake_vm_new(&r.world, name));
+        }
+        rig_sleep(&r);
+        rig_pass(&r, 1 * USEC_PER_SEC);
+        n_held = count_held();
+        rig_wake(&r, HOUR_USEC);
+        rig_pass(&r, 100 * USEC_PER_SEC);
+        set_disk_full(false);
+        ck_assert_uint_eq(n_held, 1); /* by its user */
+
+        /* In a while by itself, and at once where a sleep comes first. */
+        if (_i > 0) {
+                rig_pass(&r, 31 * USEC_PER_SEC);
+                ck_assert(!r.cycle->private->is_room_owed);
+        }
+        rig_sleep(&r);
+        rig_pass(&r, 1 * USEC_PER_SEC);
+        ck_assert_uint_eq(count_held(), n_more + 3);
+        finish("not at all", 0);
+}
+END_TEST
+
 /* A sleep in which they are held again is not undone by what was to be written before. */
 START_TEST(test_note_that_is_wanted_again_stays) {
         sleep_deep();
@@ -519,6 +559,7 @@ int main(void) {
         tcase_add_test(tcase, test_suspend_asked_before_the_crash_is_undone);
         tcase_add_test(tcase, test_nothing_is_stopped_without_a_note);
         tcase_add_test(tcase, test_note_that_cannot_be_taken_back_is_later);
+        tcase_add_loop_test(tcase, test_room_that_was_refused_is_asked_for_again, 0, 2);
         tcase_add_test(tcase, test_note_that_is_wanted_again_stays);
         tcase_add_test(tcase, test_note_is_written_before_the_act);
         suite_add_tcase(suite, tcase);

@@ -63,10 +63,13 @@ static void manager_refill(Manager *m, const char *name) {
 }
 
 int manager_set_mode(Manager *m, Machine *machine, Mode mode, const char **ret_why) {
+        Mode old = runtime_state_mode(m->runtime_state, machine->name);
         int r;
 
         r = runtime_state_set_mode(m->runtime_state, machine->name, mode);
         if (r < 0) {
+                /* What was refused shall not come into force some time later. */
+                (void) runtime_state_set_mode(m->runtime_state, machine->name, old);
                 *ret_why = "the mode cannot be stored";
                 return r;
         }

@@ -35,6 +35,7 @@ struct RuntimeState {
         size_t n_registrations;
         EntryList modes, distrusts;
         ClockSample clocks;
+        bool is_unsaved; /* the file does not say all of this */
 };
 
 /* entries */
@@ -389,7 +390,7 @@ static int add_clocks(JsonObject *root, const ClockSample *c) {
         return r;
 }
 
-static int runtime_state_save(const RuntimeState *s) {
+static int runtime_state_write(const RuntimeState *s) {
         _cleanup_json_ JsonObject *root = json_object_new_object();
         const char *text;
         int r;
@@ -412,6 +413,18 @@ static int runtime_state_save(const RuntimeState *s) {
         return strlen(text) <= FILE_SIZE_MAX ? file_replace(s->path, text, strlen(text)) : -ENOSPC;
 }
 
+static int runtime_state_save(RuntimeState *s) {
+        int r = runtime_state_write(s);
+
+        s->is_unsaved = r < 0;
+        return r;
+}
+
+/* Of what entry_list_set() has returned. A change that could not be written is none when it is made again. */
+static int runtime_state_save_set(RuntimeState *s, int changed) {
+        return changed > 0 || (changed == 0 && s->is_unsaved) ? runtime_state_save(s) : changed;
+}
+
 /* registrations */
 
 size_t runtime_state_registrations(const RuntimeState *s, const Registration **ret) {
@@ -422,15 +435,21 @@ size_t runtime_state_registrations(const RuntimeState *s, const Registration **r
 int runtime_state_register(RuntimeState *s, const Registration *registration) {
         int r = registration_add(s, registration);
 
-        return r < 0 ? r : runtime_state_save(s);
+        if (r < 0)
+                return r;
+        r = runtime_state_save(s);
+        if (r < 0)
+                registration_remove(s, s->n_registrations - 1);
+        return r;
 }
 
 int runtime_state_unregister(RuntimeState *s, const char *plugin, const char *address) {
         size_t i = registration_find(s, plugin, address);
 
-        if (i == s->n_registrations)
+        if (i < s->n_registrations)
+                registration_remove(s, i);
+        else if (!s->is_unsaved) /* else the file may still have it */
                 return -ENOENT;
-        registration_remove(s, i);
         return runtime_state_save(s);
 }
 
@@ -443,9 +462,7 @@ Mode runtime_state_mode(const RuntimeState *s, const char *name) {
 }
 
 int runtime_state_set_mode(RuntimeState *s, const char *name, Mode mode) {
-        int r = entry_list_set(&s->modes, name, mode_to_string(mode));
-
-        return r <= 0 ? r : runtime_state_save(s);
+        return runtime_state_save_set(s, entry_list_set(&s->modes, name, mode_to_string(mode)));
 }
 
 const char *runtime_state_distrust(const RuntimeState *s, const char *key) {
@@ -455,9 +472,7 @@ const char *runtime_state_distrust(const RuntimeState *s, const char *key) {
 }
 
 int runtime_state_set_distrust(RuntimeState *s, const char *key, const char *why) {
-        int r = entry_list_set(&s->distrusts, key, why);
-
-        return r <= 0 ? r : runtime_state_save(s);
+        return runtime_state_save_set(s, entry_list_set(&s->distrusts, key, why));
 }
 
 /* clocks */

@@ -32,13 +32,14 @@ DEFINE_CLEANUP(RuntimeState *, runtime_state_free);
 
 /*
  * What follows is remembered at once, and then written. A change returns 0; -ENOMEM; -E2BIG for a text
- * over 4 KiB; or the errno of a file that could not be written, while it counts all the same.
+ * over 4 KiB; or the errno of a file that could not be written, while it counts all the same, and is written with the
+ * next change or when it is made again.
  */
 
 /* registrations; borrowed array */
 
 size_t runtime_state_registrations(const RuntimeState *s, const Registration **ret);
-/* Returns also: -EEXIST if that plugin has that address already; -ENOSPC over 1024. */
+/* One that cannot be written does not count. Returns also: -EEXIST if that plugin has that address already; -ENOSPC over 1024. */
 int runtime_state_register(RuntimeState *s, const Registration *r);
 /* Returns also: -ENOENT. */
 int runtime_state_unregister(RuntimeState *s, const char *plugin, const char *address);

@@ -53,6 +53,20 @@ START_TEST(test_the_nearest_word_counts) {
 }
 END_TEST
 
+START_TEST(test_mode_that_cannot_be_stored_is_not_in_force) {
+        const char *why = NULL;
+
+        ck_assert_int_eq(runtime_state_set_mode(manager.runtime_state, "web", MODE_BLOCK), 0);
+        ck_assert_int_eq(mkdir(scratch_path("state.json.new"), 0700), 0);
+        ck_assert_int_lt(manager_set_mode(&manager, &machine, MODE_PAUSE, &why), 0);
+        ck_assert_str_eq(why, "the mode cannot be stored");
+        assert_mode(MODE_BLOCK, "command");
+        ck_assert_int_lt(manager_set_mode(&manager, &machine, MODE_INVALID, &why), 0);
+        assert_mode(MODE_BLOCK, "command");
+        ck_assert_int_eq(rmdir(scratch_path("state.json.new")), 0);
+}
+END_TEST
+
 START_TEST(test_word_that_is_no_mode_does_not_count) {
         configure("[Machine web]\nMode=pause\n");
         machine.own_mode = (char *) "Pause!";
@@ -81,6 +95,7 @@ int main(void) {
 
         tcase_add_checked_fixture(c, setup, teardown);
         tcase_add_test(c, test_the_nearest_word_counts);
+        tcase_add_test(c, test_mode_that_cannot_be_stored_is_not_in_force);
         tcase_add_test(c, test_word_that_is_no_mode_does_not_count);
         tcase_add_test(c, test_definition_need_not_say_where);
         tcase_add_test(c, test_source_is_the_machines_own);

@@ -236,6 +236,47 @@ START_TEST(test_file_that_cannot_be_written_is_told) {
 }
 END_TEST
 
+/* The disk was full, and is not any more. */
+START_TEST(test_what_could_not_be_written_is_when_it_is_said_again) {
+        const Registration a = registration(NULL, "/a", NULL), b = registration(NULL, "/b", NULL);
+        const Registration *r;
+        RuntimeState *s = open_state();
+
+        ck_assert_int_eq(runtime_state_register(s, &a), 0);
+        ck_assert_int_eq(
+                        mkdir(scratch_path("state.new"), 0700),
+                        0); /* in the way of the file's successor */
+        ck_assert_int_lt(runtime_state_set_mode(s, "vm", MODE_PAUSE), 0);
+        ck_assert_int_lt(runtime_state_set_distrust(s, "k", "why"), 0);
+        ck_assert_int_lt(runtime_state_register(s, &b), 0);
+        ck_assert_uint_eq(runtime_state_registrations(s, &r), 1);
+        ck_assert_int_lt(runtime_state_unregister(s, "qmp", "/a"), 0);
+        ck_assert_int_lt(runtime_state_set_mode(s, "vm", MODE_PAUSE), 0);
+        ck_assert_int_eq(rmdir(scratch_path("state.new")), 0);
+
+        switch (_i) {
+        case 0:
+                ck_assert_int_eq(runtime_state_set_mode(s, "vm", MODE_PAUSE), 0);
+                break;
+        case 1:
+                ck_assert_int_eq(runtime_state_set_distrust(s, "k", "why"), 0);
+                break;
+        case 2:
+                ck_assert_int_eq(runtime_state_unregister(s, "qmp", "/a"), 0);
+                break;
+        default:
+                ck_assert_int_eq(runtime_state_register(s, &b), 0);
+        }
+        runtime_state_free(s);
+        s = open_state();
+        ck_assert_int_eq(runtime_state_mode(s, "vm"), MODE_PAUSE);
+        ck_assert_str_eq(runtime_state_distrust(s, "k"), "why");
+        ck_assert_uint_eq(runtime_state_registrations(s, &r), _i == 3);
+        ck_assert_int_eq(runtime_state_unregister(s, "qmp", "/a"), -ENOENT);
+        runtime_state_free(s);
+}
+END_TEST
+
 int main(void) {
         TCase *c = tcase_create("runtime-state");
 
@@ -250,5 +291,6 @@ int main(void) {
         tcase_add_test(c, test_hostile_sizes_are_bounded);
         tcase_add_test(c, test_names_that_are_no_utf8_cost_nobody_else);
         tcase_add_test(c, test_file_that_cannot_be_written_is_told);
+        tcase_add_loop_test(c, test_what_could_not_be_written_is_when_it_is_said_again, 0, 4);
         return scratch_run(c, "runtime-state");
 }

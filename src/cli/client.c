@@ -9,6 +9,7 @@
 #include "common/text-escape.h"
 #include "common/time-util.h"
 
+#define DBUS_NAME "org.freedesktop.DBus"
 #define BUS_NAME "org.suspendd1"
 #define BUS_PATH "/org/suspendd1"
 #define MANAGER_INTERFACE "org.suspendd1.Manager"
@@ -19,6 +20,7 @@
 struct Client {
         sd_bus *bus;
         sd_bus_slot *signals, *presence;
+        char owner[256]; /* suspendd's unique name; empty: it is not there */
         uint64_t timeout_usec;
         bool may_ask;
         ClientFn fn;
@@ -311,16 +313,22 @@ int client_history(Client *c, unsigned max, JsonObject **ret) {
         return STATUS_OK;
 }
 
-/* signals */
+/* signals; what is sent to us alone passes any match by a well-known sender, whoever sends it */
 
 static int on_signal(sd_bus_message *m, void *userdata, sd_bus_error *error) {
         Client *c = userdata;
         _cleanup_json_ JsonObject *event = NULL;
 
         (void) error;
+        if (!str_equal(sd_bus_message_get_sender(m), c->owner))
+                return 0;
         if (event_from_signal(m, &event) >= 0)
                 c->fn(event, c->userdata);
         return 0;
+}
+
+static void client_set_owner(Client *c, const char *owner) {
+        (void) snprintf(c->owner, sizeof(c->owner), "%s", owner);
 }
 
 static int on_presence(sd_bus_message *m, void *userdata, sd_bus_error *error) {
@@ -329,12 +337,40 @@ static int on_presence(sd_bus_message *m, void *userdata, sd_bus_error *error) {
         const char *name, *old_owner, *new_owner;
 
         (void) error;
-        if (sd_bus_message_read(m, "sss", &name, &old_owner, &new_owner) < 0)
+        if (!str_equal(sd_bus_message_get_sender(m), DBUS_NAME) ||
+            sd_bus_message_read(m, "sss", &name, &old_owner, &new_owner) < 0)
                 return 0;
 
+        client_set_owner(c, new_owner);
         event = event_from_presence(*new_owner);
         c->fn(event, c->userdata);
         return 0;
+}
+
+/* Asked once the bus tells of changes, so that none is missed. */
+static int client_find_owner(Client *c) {
+        _cleanup_(sd_bus_message_unrefp) sd_bus_message *reply = NULL;
+        _cleanup_(sd_bus_error_free) sd_bus_error error = SD_BUS_ERROR_NULL;
+        const char *owner;
+        int r;
+
+        r = sd_bus_call_method(
+                        c->bus,
+                        DBUS_NAME,
+                        "/org/freedesktop/DBus",
+                        DBUS_NAME,
+                        "GetNameOwner",
+                        &error,
+                        &reply,
+                        "s",
+                        BUS_NAME);
+        if (sd_bus_error_has_name(&error, SD_BUS_ERROR_NAME_HAS_NO_OWNER))
+                return 0;
+        if (r >= 0)
+                r = sd_bus_message_read(reply, "s", &owner);
+        if (r >= 0)
+                client_set_owner(c, owner);
+        return r;
 }
 
 int client_subscribe(Client *c, ClientFn fn, void *userdata) {
@@ -356,10 +392,12 @@ int client_subscribe(Client *c, ClientFn fn, void *userdata) {
                 r = sd_bus_add_match(
                                 c->bus,
                                 &c->presence,
-                                "type='signal',sender='org.freedesktop.DBus',"
+                                "type='signal',sender='" DBUS_NAME "',"
                                 "member='NameOwnerChanged',arg0='" BUS_NAME "'",
                                 on_presence,
                                 c);
+        if (r >= 0)
+                r = client_find_owner(c);
         return r < 0 ? fail_local(r) : STATUS_OK;
 }
 

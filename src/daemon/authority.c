@@ -8,6 +8,7 @@
 #include "common/time-util.h"
 #include "daemon/log.h"
 
+#define DBUS_NAME "org.freedesktop.DBus"
 #define POLKIT_NAME "org.freedesktop.PolicyKit1"
 #define POLKIT_PATH "/org/freedesktop/PolicyKit1/Authority"
 #define POLKIT_INTERFACE "org.freedesktop.PolicyKit1.Authority"
@@ -202,10 +203,13 @@ static int on_verdict(sd_bus_message *reply, void *userdata, sd_bus_error *error
         return 0;
 }
 
+/* A signal that is sent to us alone passes the match, whoever sends it: see login1-bus.h. */
 static int on_gone(sd_bus_message *signal, void *userdata, sd_bus_error *error) {
         const char *name, *old_owner, *new_owner;
 
         (void) error;
+        if (!str_equal(sd_bus_message_get_sender(signal), DBUS_NAME))
+                return 0;
         if (sd_bus_message_read(signal, "sss", &name, &old_owner, &new_owner) >= 0 && !*new_owner)
                 (void) question_free(userdata);
         return 0;
@@ -218,8 +222,8 @@ static int question_watch(Question *q) {
 
         r = snprintf(match,
                      sizeof(match),
-                     "type='signal',sender='org.freedesktop.DBus',path='/org/freedesktop/DBus',"
-                     "interface='org.freedesktop.DBus',member='NameOwnerChanged',arg0='%s'",
+                     "type='signal',sender='" DBUS_NAME "',path='/org/freedesktop/DBus',"
+                     "interface='" DBUS_NAME "',member='NameOwnerChanged',arg0='%s'",
                      sd_bus_message_get_sender(q->call));
         if (r < 0 || (size_t) r >= sizeof(match))
                 return -ENAMETOOLONG;
@@ -332,9 +336,9 @@ static int question_ask_bus(Question *q) {
         return sd_bus_call_method_async(
                         a->bus,
                         &q->query,
-                        "org.freedesktop.DBus",
+                        DBUS_NAME,
                         "/org/freedesktop/DBus",
-                        "org.freedesktop.DBus",
+                        DBUS_NAME,
                         "GetConnectionUnixUser",
                         on_user,
                         q,

@@ -376,6 +376,47 @@ START_TEST(test_caller_who_goes_is_forgotten_whatever_polkit_says) {
 }
 END_TEST
 
+/* As the bus would tell that @c has left, but by another, and to us alone. */
+static void forge_departure(Caller *c, sd_bus *by) {
+        _cleanup_(sd_bus_message_unrefp) sd_bus_message *m = NULL;
+        const char *to, *gone;
+
+        ck_assert_int_ge(sd_bus_get_unique_name(fake.bus, &to), 0);
+        ck_assert_int_ge(sd_bus_get_unique_name(c->bus, &gone), 0);
+        ck_assert_int_ge(
+                        sd_bus_message_new_signal(
+                                        by,
+                                        &m,
+                                        "/org/freedesktop/DBus",
+                                        "org.freedesktop.DBus",
+                                        "NameOwnerChanged"),
+                        0);
+        ck_assert_int_ge(sd_bus_message_append(m, "sss", gone, gone, ""), 0);
+        ck_assert_int_ge(sd_bus_message_set_destination(m, to), 0);
+        ck_assert_int_ge(sd_bus_send(by, m, NULL), 0);
+        ck_assert_int_ge(sd_bus_flush(by), 0);
+}
+
+START_TEST(test_stranger_cannot_send_a_caller_away) {
+        Caller other;
+
+        authority_free(server.authority);
+        ck_assert_int_eq(authority_new(fake.bus, LIMIT_USEC, &server.authority), 0);
+        polkit_start(ANSWER_NONE);
+        call(&user, false);
+        fake_run_until(&polkit.n_asked, 1);
+        caller_start(&other, OTHER_USER);
+        forge_departure(&user, other.bus);
+        (void) fake_run_for(SHORT_USEC);
+        ck_assert_uint_eq(polkit.n_cancelled, 0);
+        caller_stop(&other);
+
+        ck_assert_int_ge(answer(polkit.pending, ANSWER_YES), 0);
+        fake_run_until(&user.n_replies, 1);
+        ck_assert_uint_eq(server.n_acted, 1);
+}
+END_TEST
+
 START_TEST(test_users_questions_are_bounded_and_take_nothing_from_others) {
         Caller other;
 
@@ -503,6 +544,7 @@ int main(void) {
         tcase_add_test(t, test_polkit_that_never_answers_holds_up_nobody_and_is_no_in_the_end);
         tcase_add_test(t, test_person_has_longer);
         tcase_add_test(t, test_caller_who_goes_is_forgotten_whatever_polkit_says);
+        tcase_add_test(t, test_stranger_cannot_send_a_caller_away);
         tcase_add_test(t, test_users_questions_are_bounded_and_take_nothing_from_others);
         tcase_add_test(t, test_no_more_is_read_than_can_be_asked_and_nothing_is_lost);
         tcase_add_test(t, test_what_cannot_be_read_on_is_closed);

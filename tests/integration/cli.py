@@ -433,25 +433,52 @@ class Acting(Case):
                 done = self.ctl("notify", *arguments, "web")
                 self.assertEqual((done.returncode, done.stderr), (1, "suspendctl: Cannot notify the plugin: %s\n" % why))
 
-    def test_monitor_prints_json_lines(self):
+    def monitor(self):
+        """The lines of one that listens: its matches stand once a machine that comes and goes is seen."""
         lines = Lines(self, [COMMAND, "monitor", "--json"], self.bus.environment())
 
-        # Its matches stand once it sees something; a machine that comes and goes is seen at last.
         def is_listening():
             self.good("register", "--name=probe", "/run/probe.qmp")
             self.good("unregister", "/run/probe.qmp")
             return lines.waiting(0.2)
         wait_for(is_listening, "the monitor")
+        return lines
 
+    def of_a_rehearsal(self, lines):
+        """What a monitor sees until one is over, and the names of that but for machines that come and go."""
         self.good("rehearse", "--for=0")
         seen = []
         while not seen or seen[-1]["event"] != "cycle-finished":
             seen.append(lines.next())
-        names = [x["event"] for x in seen if not x["event"].startswith(("machine-added", "machine-removed"))]
+        return seen, [x["event"] for x in seen if not x["event"].startswith(("machine-added", "machine-removed"))]
+
+    def test_monitor_prints_json_lines(self):
+        seen, names = self.of_a_rehearsal(self.monitor())
         self.assertEqual(names, ["cycle-started"] + ["machine-stood"] * 3 + ["lock-released", "woke"] +
                          ["machine-ran"] * 3 + ["cycle-finished"])
         self.assertEqual(seen[-1]["record"], self.json("history", "1"))
         self.assertEqual([x["machine"] for x in seen if x["event"] == "machine-ran"][:2], ["vm1", "vm2"])
+
+    def test_nobody_else_can_tell_the_monitor_anything(self):
+        lines = self.monitor()
+        busctl = ["busctl", "--address=unix:path=" + self.bus.path]
+        rows = subprocess.run(busctl + ["list", "--unique", "--no-legend"], check=True, stdout=subprocess.PIPE,
+                              timeout=LIMIT, encoding="utf-8").stdout.splitlines()
+        own = [x.split()[0] for x in rows if x.split()[1] == str(lines.child.pid)]
+        self.assertEqual(len(own), 1)
+        for signal in (["/org/suspendd1", "org.suspendd1.Manager", "CycleFinished", "tss", "1", "forged", "{}"],
+                       ["/org/freedesktop/DBus", "org.freedesktop.DBus", "NameOwnerChanged", "sss", "org.suspendd1", ":1.0", ""]):
+            subprocess.run(busctl + ["emit", "--destination=" + own[0]] + signal, user=NOBODY, check=True, timeout=LIMIT)
+        seen, names = self.of_a_rehearsal(lines)
+        self.assertEqual((names[0], len(names)), ("cycle-started", 10), names)
+        self.assertEqual(seen[-1]["ended"], "woke")
+
+        # Another daemon is heard as the first one was.
+        self.daemon.kill()
+        self.daemon.wait()
+        self.setUp()
+        seen, names = self.of_a_rehearsal(lines)
+        self.assertEqual((names[:3], len(names)), (["suspendd-stopped", "suspendd-started", "cycle-started"], 12), names)
 
 
 class Rights(Case):

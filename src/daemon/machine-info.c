@@ -20,6 +20,42 @@ static void machine_make_key(char key[static JOURNAL_KEY_MAX], const char *text)
         (void) snprintf(key + JOURNAL_KEY_MAX - 18, 18, "#%016" PRIx64, hash);
 }
 
+/* The number that @id has behind "@name-"; 0: it is no such one. */
+static size_t id_number(const char *id, const char *name, size_t length) {
+        size_t n;
+        char *end;
+
+        if (strncmp(id, name, length) != 0 || id[length] != '-' || id[length + 1] < '1' ||
+            id[length + 1] > '9')
+                return 0;
+        n = strtoul(id + length + 1, &end, 10);
+        return *end ? 0 : n;
+}
+
+/*
+ * The name, or the first of "NAME-2", "NAME-3" … that nobody has, found in one walk: a user may have thousands of one
+ * name in his libvirtd.
+ */
+static char *machine_make_id(Cycle *c, const char *name) {
+        size_t length = strlen(name), n = 2, n_max = c->n_machines + 2;
+        _cleanup_free_ bool *is_taken = NULL;
+        char *id;
+
+        if (!cycle_find(c, name))
+                return strdup(name);
+        is_taken = calloc(n_max + 1, sizeof(*is_taken));
+        if (!is_taken)
+                return NULL;
+        LIST_FOREACH(i, &c->machines) {
+                const Machine *m = LIST_ENTRY(i, Machine, machines);
+
+                is_taken[MIN(id_number(m->id, name, length), n_max)] = true;
+        }
+        while (is_taken[n])
+                n++;
+        return asprintf(&id, "%s-%zu", name, n) < 0 ? NULL : id;
+}
+
 static int machine_identify(Machine *m, const struct suspendd_machine_info *info) {
         const char *who = info->uuid ?: info->name;
         _cleanup_free_ char *text = NULL;
@@ -34,12 +70,7 @@ static int machine_identify(Machine *m, const struct suspendd_machine_info *info
         if (str_equal(LIST_ENTRY(i, Machine, machines)->key, m->key))
                 return -EEXIST;
 
-        m->id = strdup(info->name);
-        for (unsigned n = 2; m->id && cycle_find(m->cycle, m->id); n++) {
-                free(TAKE_PTR(m->id));
-                if (asprintf(&m->id, "%s-%u", info->name, n) < 0)
-                        m->id = NULL;
-        }
+        m->id = machine_make_id(m->cycle, info->name);
         return m->id ? 0 : -ENOMEM;
 }
 

@@ -919,6 +919,47 @@ START_TEST(test_record_has_the_step_that_failed) {
 }
 END_TEST
 
+/* who they are */
+
+#define NAMESAKES 200
+
+static unsigned n_finds;
+
+__typeof__(cycle_find) __real_cycle_find, __wrap_cycle_find;
+
+Machine *__wrap_cycle_find(Cycle *c, const char *id) {
+        n_finds++;
+        return __real_cycle_find(c, id);
+}
+
+static FakeVm *start_namesake(const char *name, unsigned process) {
+        FakeVm *vm = fake_vm_new(&r.world, name);
+
+        (void) snprintf(vm->process, sizeof(vm->process), "%u.1", process);
+        fake_vm_start(vm);
+        return vm;
+}
+
+/* However many there are, each costs as one with a name of its own: a user may have all that a libvirtd lists. */
+START_TEST(test_namesakes_are_told_apart_at_no_cost) {
+        FakeVm *vms[NAMESAKES];
+        char id[32];
+
+        (void) start_namesake("a-3", 1);
+        (void) start_namesake("a-04", 2);
+        n_finds = 0;
+        for (unsigned i = 0; i < NAMESAKES; i++) {
+                vms[i] = start_namesake("a", 3 + i);
+                (void) snprintf(id, sizeof(id), "a-%u", i == 0 ? 2 : i + 3);
+                ck_assert_str_eq(rig_machine(&r, vms[i])->id, id);
+        }
+        ck_assert_uint_le(n_finds, NAMESAKES);
+        fake_vm_end(vms[7]);
+        ck_assert_str_eq(rig_machine(&r, start_namesake("a", 1000))->id, "a-10");
+        ck_assert_str_eq(rig_machine(&r, start_namesake("a-2", 1001))->id, "a-2-2");
+}
+END_TEST
+
 static TCase *add_case(Suite *suite, const char *name) {
         TCase *tcase = tcase_create(name);
 
@@ -939,6 +980,7 @@ static void add_budget(TCase *t) {
 }
 
 static void add_others(TCase *t) {
+        tcase_add_test(t, test_namesakes_are_told_apart_at_no_cost);
         tcase_add_test(t, test_user_paused_stays_paused);
         tcase_add_test(t, test_resumed_by_another_hand_is_left_running);
         tcase_add_test(t, test_io_error_is_not_touched);

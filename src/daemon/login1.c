@@ -7,12 +7,13 @@
 #include "daemon/sleep-doubt.h"
 
 #define PREPARING_LIMIT_USEC (2 * USEC_PER_SEC)
+#define OWNER_MAX 256 /* a bus name has 255 bytes */
 
 struct Login1 {
         sd_bus *bus;
         const Login1Ops *ops;
         void *userdata;
-        char *owner; /* logind's unique name; NULL: it is not there */
+        char owner[OWNER_MAX]; /* logind's unique name; empty: it is not there */
         SleepDoubt *doubt;
         sd_bus_slot *match_sleep, *match_shutdown, *match_owner;
         sd_bus_slot *query_owner, *query_preparing, *query_delay_max;
@@ -24,7 +25,7 @@ struct Login1 {
 static int login1_read_signal(const Login1 *l, sd_bus_message *m, bool *ret) {
         int value;
 
-        if (!l->owner || !str_equal(sd_bus_message_get_sender(m), l->owner))
+        if (!str_equal(sd_bus_message_get_sender(m), l->owner))
                 return log_warning_errno(
                                 -EPERM,
                                 "%s came from %s, which is not logind",
@@ -61,6 +62,12 @@ static int on_prepare_for_shutdown(sd_bus_message *m, void *userdata, sd_bus_err
         return 0;
 }
 
+/* Without it each sleep would be a stranger's, so it needs no memory that may be lacking. */
+static void login1_set_owner(Login1 *l, const char *owner) {
+        (void) snprintf(l->owner, sizeof(l->owner), "%s", owner);
+        sleep_doubt_set_present(l->doubt, login1_is_present(l));
+}
+
 static int on_owner_changed(sd_bus_message *m, void *userdata, sd_bus_error *error) {
         Login1 *l = userdata;
         const char *owner;
@@ -68,12 +75,7 @@ static int on_owner_changed(sd_bus_message *m, void *userdata, sd_bus_error *err
         (void) error;
         if (login1_read_owner(m, &owner) < 0)
                 return 0;
-        if (str_replace(&l->owner, *owner ? owner : NULL) < 0) {
-                (void) log_oom();
-                return 0;
-        }
-
-        sleep_doubt_set_present(l->doubt, login1_is_present(l));
+        login1_set_owner(l, owner);
         login1_doubt(l, 0);
         l->ops->on_present(l->userdata, login1_is_present(l));
         return 0;
@@ -105,7 +107,6 @@ Login1 *login1_free(Login1 *l) {
         sd_bus_slot_unref(l->query_delay_max);
         sleep_doubt_free(l->doubt);
         sd_bus_unref(l->bus);
-        free(l->owner);
         free(l);
         return NULL;
 }
@@ -139,9 +140,7 @@ static int on_first_owner(sd_bus_message *m, void *userdata, sd_bus_error *error
                 (void) log_warning("Cannot ask the bus who logind is");
                 return 0;
         }
-        if (str_replace(&l->owner, owner) < 0)
-                return log_oom();
-        sleep_doubt_set_present(l->doubt, true);
+        login1_set_owner(l, owner);
         return 0;
 }
 
@@ -193,7 +192,7 @@ int login1_new(sd_bus *bus, const Login1Ops *ops, void *userdata, Login1 **ret) 
 /* questions */
 
 bool login1_is_present(const Login1 *l) {
-        return l->owner;
+        return *l->owner;
 }
 
 bool login1_is_preparing(sd_bus *bus) {

@@ -42,7 +42,7 @@ struct SleepDoubt {
         uint64_t patience_usec;
         uint64_t pause_usec;    /* after the round under way */
         uint64_t no_since_usec; /* CLOCK_MONOTONIC; 0: the last answer was not no */
-        sd_event_source *timer; /* to the next round */
+        sd_event_source *timer; /* to the next round; had in advance, for nobody else asks on */
 
         /* the round under way */
         sd_bus_slot *questions[N_QUESTIONS];
@@ -50,7 +50,27 @@ struct SleepDoubt {
         unsigned yes; /* a bit for each question that was not answered with a no */
 };
 
+static void doubt_ask(SleepDoubt *d);
+
+static int on_timer(sd_event_source *s, uint64_t usec, void *userdata) {
+        (void) s;
+        (void) usec;
+        doubt_ask(userdata);
+        return 0;
+}
+
 /* lifetime */
+
+static int doubt_make_timer(SleepDoubt *d) {
+        int r;
+
+        r = sd_event_add_time(
+                        sd_bus_get_event(d->bus), &d->timer, CLOCK_MONOTONIC, 0, 1, on_timer, d);
+        if (r < 0)
+                return r;
+        (void) sd_event_source_set_description(d->timer, "sleep-doubt");
+        return sd_event_source_set_enabled(d->timer, SD_EVENT_OFF);
+}
 
 int sleep_doubt_new(
                 sd_bus *bus,
@@ -58,8 +78,10 @@ int sleep_doubt_new(
                 SleepDoubtWokeFn on_woke,
                 void *userdata,
                 SleepDoubt **ret) {
-        SleepDoubt *d = malloc(sizeof(*d));
+        _cleanup_(sleep_doubt_freep) SleepDoubt *d = NULL;
+        int r;
 
+        d = malloc(sizeof(*d));
         if (!d)
                 return -ENOMEM;
         *d = (SleepDoubt){
@@ -68,7 +90,11 @@ int sleep_doubt_new(
                 .on_woke = on_woke,
                 .userdata = userdata,
         };
-        *ret = d;
+        r = doubt_make_timer(d);
+        if (r < 0)
+                return r;
+
+        *ret = TAKE_PTR(d);
         return 0;
 }
 
@@ -77,6 +103,7 @@ SleepDoubt *sleep_doubt_free(SleepDoubt *d) {
                 return NULL;
 
         sleep_doubt_end(d);
+        sd_event_source_disable_unref(d->timer);
         sd_bus_unref(d->bus);
         free(d);
         return NULL;
@@ -84,28 +111,9 @@ SleepDoubt *sleep_doubt_free(SleepDoubt *d) {
 
 /* a round of questions */
 
-static void doubt_ask(SleepDoubt *d);
-
-static int on_timer(sd_event_source *s, uint64_t usec, void *userdata) {
-        SleepDoubt *d = userdata;
-
-        (void) s;
-        (void) usec;
-        d->timer = sd_event_source_disable_unref(d->timer);
-        doubt_ask(d);
-        return 0;
-}
-
 static void doubt_arm(SleepDoubt *d, uint64_t usec) {
-        int r;
-
-        d->timer = sd_event_source_disable_unref(d->timer);
-        r = sd_event_add_time_relative(
-                        sd_bus_get_event(d->bus), &d->timer, CLOCK_MONOTONIC, usec, 1, on_timer, d);
-        if (r < 0)
-                (void) log_error_errno(r, "Cannot go on asking whether the host sleeps");
-        else
-                (void) sd_event_source_set_description(d->timer, "sleep-doubt");
+        (void) sd_event_source_set_time_relative(d->timer, usec);
+        (void) sd_event_source_set_enabled(d->timer, SD_EVENT_ONESHOT);
 }
 
 static bool doubt_is_yes(const SleepDoubt *d, unsigned question) {
@@ -331,7 +339,7 @@ void sleep_doubt_set_present(SleepDoubt *d, bool present) {
 }
 
 static void doubt_stop_round(SleepDoubt *d) {
-        d->timer = sd_event_source_disable_unref(d->timer);
+        (void) sd_event_source_set_enabled(d->timer, SD_EVENT_OFF);
         for (unsigned i = 0; i < N_QUESTIONS; i++)
                 d->questions[i] = sd_bus_slot_unref(d->questions[i]);
 }

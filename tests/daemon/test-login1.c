@@ -325,6 +325,61 @@ START_TEST(test_suspend_that_has_not_slept_is_waited_for) {
 }
 END_TEST
 
+static bool has_no_memory; /* for anything that is small */
+
+__typeof__(sd_event_add_time_relative) __real_sd_event_add_time_relative,
+                __wrap_sd_event_add_time_relative;
+__typeof__(strdup) __real_strdup, __wrap_strdup;
+
+int __wrap_sd_event_add_time_relative(
+                sd_event *event,
+                sd_event_source **ret,
+                clockid_t clock,
+                uint64_t usec,
+                uint64_t accuracy,
+                sd_event_time_handler_t fn,
+                void *userdata) {
+        return has_no_memory ? -ENOMEM
+                             : __real_sd_event_add_time_relative(
+                                               event, ret, clock, usec, accuracy, fn, userdata);
+}
+
+char *__wrap_strdup(const char *s) {
+        return has_no_memory ? NULL : __real_strdup(s);
+}
+
+/* At the start, or as it comes back. */
+START_TEST(test_logind_is_known_though_memory_was_lacking) {
+        if (_i == 0) {
+                login1 = login1_free(login1);
+                has_no_memory = true;
+                begin();
+        } else {
+                fake_call("Drop", "b", true);
+                fake_run_until(&seen.n_gone, 1);
+                has_no_memory = true;
+                fake_call("Retake", "");
+                fake_run_until(&seen.n_come, 1);
+        }
+        has_no_memory = false;
+        fake_call("Emit", "b", true);
+        fake_run_until(&seen.n_sleep, 1);
+}
+END_TEST
+
+START_TEST(test_doubt_goes_on_though_memory_was_lacking) {
+        fake_call("SetPreparing", "b", true);
+        has_no_memory = true;
+        login1_doubt(login1, 0);
+        (void) fake_run_for(500 * USEC_PER_MSEC);
+        has_no_memory = false;
+        ck_assert_uint_eq(seen.n_not_sleeping, 0);
+        fake_call("SetPreparing", "b", false);
+        login1_doubt(login1, 0); /* as at a jump of the clock: it is in doubt already */
+        fake_run_until(&seen.n_not_sleeping, 1);
+}
+END_TEST
+
 START_TEST(test_idle_costs_nothing) {
         ck_assert_int_eq(login1_start(login1), 0);
         (void) fake_run_for(200 * USEC_PER_MSEC);
@@ -398,6 +453,8 @@ int main(void) {
         tcase_add_test(c, test_suspend_is_not_over_while_more_speaks_against_it);
         tcase_add_loop_test(c, test_what_sleeps_twice_is_not_over_for_having_slept, 0, 6);
         tcase_add_test(c, test_suspend_that_has_not_slept_is_waited_for);
+        tcase_add_loop_test(c, test_logind_is_known_though_memory_was_lacking, 0, 2);
+        tcase_add_test(c, test_doubt_goes_on_though_memory_was_lacking);
         tcase_add_test(c, test_idle_costs_nothing);
         tcase_set_timeout(alone, 30);
         tcase_add_test(alone, test_no_answer_is_not_a_no);

@@ -5,6 +5,7 @@
 #include <poll.h>
 #include <systemd/sd-event.h>
 #include <time.h>
+#include "common/text-escape.h"
 #include "common/time-util.h"
 #include "daemon/log.h"
 #include "daemon/login1-bus.h"
@@ -17,10 +18,10 @@ struct Inhibitor {
         char *mode;
         InhibitorFn on_taken;
         void *userdata;
-        char *why;            /* what the lock is wanted for; NULL: it is not wanted */
-        int fd;               /* the FIFO's end that is ours, or -1 */
-        sd_bus_slot *call;    /* Inhibit(), not answered yet */
-        sd_bus_slot *barrier; /* what a logind that came back has not answered yet */
+        char why[INHIBITOR_WHY_MAX]; /* what the lock is wanted for; empty: it is not wanted */
+        int fd;                      /* the FIFO's end that is ours, or -1 */
+        sd_bus_slot *call;           /* Inhibit(), not answered yet */
+        sd_bus_slot *barrier;        /* what a logind that came back has not answered yet */
         sd_event_source *
                         retry; /* to the next try; had in advance, for that may be for lack of memory */
         uint64_t pause_usec;
@@ -210,7 +211,7 @@ Inhibitor *inhibitor_free(Inhibitor *i) {
 /* the lock */
 
 int inhibitor_take(Inhibitor *i, const char *why) {
-        if (i->why) {
+        if (*i->why) {
                 /* Refused until now, and whoever wants it now has seen something change. */
                 if (sd_event_source_get_enabled(i->retry, NULL) > 0) {
                         i->pause_usec = PAUSE_MIN_USEC;
@@ -221,24 +222,18 @@ int inhibitor_take(Inhibitor *i, const char *why) {
         if (sd_bus_is_open(i->bus) <= 0)
                 return -ENOTCONN;
 
-        i->why = strdup(why);
-        if (!i->why)
-                return -ENOMEM;
+        (void) text_cut(i->why, sizeof(i->why), why);
         inhibitor_ask(i);
         return 0;
 }
 
 int inhibitor_reword(Inhibitor *i, const char *why) {
-        int r;
-
-        if (!i->why)
+        if (!*i->why)
                 return inhibitor_take(i, why);
         if (sd_bus_is_open(i->bus) <= 0)
                 return -ENOTCONN;
-        r = str_replace(&i->why, why);
-        if (r < 0)
-                return r;
 
+        (void) text_cut(i->why, sizeof(i->why), why);
         i->call = sd_bus_slot_unref(i->call);
         i->pause_usec = PAUSE_MIN_USEC;
         inhibitor_ask(i);
@@ -253,13 +248,13 @@ void inhibitor_drop(Inhibitor *i) {
         inhibitor_retry_never(i);
         i->pause_usec = PAUSE_MIN_USEC;
         i->is_refusal_told = false;
-        free(TAKE_PTR(i->why));
+        *i->why = '\0';
 }
 
 void inhibitor_on_logind_came(Inhibitor *i) {
         int r;
 
-        if (!i->why)
+        if (!*i->why)
                 return;
         if (i->fd < 0) {
                 i->pause_usec = PAUSE_MIN_USEC;

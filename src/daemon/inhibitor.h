@@ -34,6 +34,9 @@ DEFINE_CLEANUP(Inhibitor *, inhibitor_free);
 
 /* the lock */
 
+/* What a lock says is cut to that, so that there is always room for it. */
+#define INHIBITOR_WHY_MAX 4096
+
 /*
  * Takes the lock, saying @why. Answers through on_taken(), never before it returns. Refused because
  * a sleep is under way, or for another passing reason, it is asked for again (250 ms, growing to
@@ -47,7 +50,7 @@ int inhibitor_take(Inhibitor *i, const char *why);
  * Takes the lock saying something else from now on, or takes it if it is not there. One that is held
  * is kept until logind has given the new one, so that no sleep slips in between.
  *
- * Returns: 0; -ENOTCONN without a bus; -ENOMEM, and all stays as it is.
+ * Returns: 0; -ENOTCONN without a bus, and all stays as it is.
  */
 int inhibitor_reword(Inhibitor *i, const char *why);
 

@@ -207,6 +207,32 @@ START_TEST(test_lock_refused_for_want_of_rights_or_room_is_asked_for_again) {
 }
 END_TEST
 
+static bool has_no_memory; /* for a copy of a text */
+
+__typeof__(strdup) __real_strdup, __wrap_strdup;
+
+char *__wrap_strdup(const char *s) {
+        return has_no_memory ? NULL : __real_strdup(s);
+}
+
+START_TEST(test_lock_needs_no_memory_for_what_it_says) {
+        char longest[2 * INHIBITOR_WHY_MAX];
+
+        has_no_memory = true;
+        take();
+        ck_assert_int_eq(inhibitor_reword(lock, "other VMs"), 0);
+        fake_run_until(&seen.n_taken, 2);
+        has_no_memory = false;
+        fake_call("WaitLocks", "u", 1);
+
+        (void) memset(longest, 'x', sizeof(longest));
+        longest[sizeof(longest) - 1] = '\0';
+        ck_assert_int_eq(inhibitor_reword(lock, longest), 0);
+        fake_run_until(&seen.n_taken, 3);
+        ck_assert(inhibitor_is_held(lock));
+}
+END_TEST
+
 #define PAUSES 10
 
 static uint64_t pauses_usec[PAUSES]; /* before each try, none of which are waited for */
@@ -327,6 +353,7 @@ int main(void) {
         tcase_add_test(c, test_reworded_lock_is_held_throughout);
         tcase_add_test(c, test_lock_is_not_inherited);
         tcase_add_test(c, test_dropped_before_the_answer_is_not_kept);
+        tcase_add_test(c, test_lock_needs_no_memory_for_what_it_says);
         tcase_add_test(c, test_refused_lock_is_asked_for_again);
         tcase_add_loop_test(
                         c,

@@ -17,9 +17,10 @@ struct ManagerPrivate {
         sd_event_source *signals[3];
         sd_event_source *timer; /* the engine's one deadline */
         sd_event_source *quit_timer;
-        sd_event_source *chores;       /* what can wait until nobody waits for us */
-        sd_event_source *before_wait;  /* looks whether the bus is still there */
-        sd_event_source *chores_timer; /* to do them again, after READY=1 did not leave */
+        sd_event_source *chores;      /* what can wait until nobody waits for us */
+        sd_event_source *before_wait; /* looks whether the bus is still there */
+        sd_event_source *
+                        chores_timer; /* to do again what failed; had in advance, for that may be for lack of memory */
         ModeStore *mode_store;
         FdStore *fd_store;
         char *blocked_why; /* what the block lock says; NULL: it is not asked for */
@@ -33,6 +34,9 @@ struct ManagerPrivate {
 
 /* Lets the chores run when nobody waits: block lock, readiness, status, a reload that is due. */
 void manager_chores(Manager *m);
+
+/* Has the block lock say who blocks, or lets go of it. Returns: 0; a negative errno, and it is to be called again. */
+int manager_update_block(Manager *m);
 
 /* The policy of a machine from the configuration, the command, and what is remembered. */
 void manager_fill_policy(Manager *m, Machine *machine);

@@ -22,7 +22,7 @@
 #define BUS_ADDRESS "unix:path=/run/dbus/system_bus_socket"
 #define STORE_LIMIT_USEC (30 * USEC_PER_SEC)
 #define NAME_IS_OURS 1 /* DBUS_REQUEST_NAME_REPLY_PRIMARY_OWNER of the D-Bus specification */
-#define READY_RETRY_USEC (100 * USEC_PER_MSEC)
+#define CHORES_RETRY_USEC (100 * USEC_PER_MSEC)
 #define QUIT_LIMIT_USEC (8 * USEC_PER_SEC)
 
 /*
@@ -212,8 +212,8 @@ void manager_chores(Manager *m) {
                 (void) sd_event_source_set_enabled(m->private->chores, SD_EVENT_ONESHOT);
 }
 
-/* The block lock names the machines that block, so it is reworded when they change. */
-static void manager_update_block(Manager *m) {
+/* Who blocks, in words; NULL: nobody does. */
+static int manager_name_blocking(const Manager *m, char **ret) {
         _cleanup_free_ char *why = NULL;
 
         LIST_FOREACH(i, &m->cycle->machines) {
@@ -227,23 +227,39 @@ static void manager_update_block(Manager *m) {
                 /* The bus takes no text that is not UTF-8, sd_notify() no ends of lines. */
                 name = text_escape(machine->name);
                 if (!name || asprintf(&longer, "%s%s%s", why ?: "VM ", why ? ", " : "", name) < 0)
-                        return;
+                        return -ENOMEM;
                 free(why);
                 why = longer;
         }
+        *ret = TAKE_PTR(why);
+        return 0;
+}
+
+/* The block lock names the machines that block, so it is reworded when they change. */
+int manager_update_block(Manager *m) {
+        _cleanup_free_ char *why = NULL, *text = NULL;
+        int r;
+
+        r = manager_name_blocking(m, &why);
+        if (r < 0)
+                return r;
         if (str_equal(why, m->private->blocked_why))
-                return;
+                return 0;
 
-        free(m->private->blocked_why);
-        m->private->blocked_why = TAKE_PTR(why);
-        if (m->private->blocked_why) {
-                _cleanup_free_ char *text = NULL;
-
-                if (asprintf(&text, "%s runs and may not be stopped", m->private->blocked_why) >= 0)
-                        (void) inhibitor_reword(m->block_lock, text);
+        if (why) {
+                if (asprintf(&text, "%s runs and may not be stopped", why) < 0) {
+                        text = NULL;
+                        return -ENOMEM;
+                }
+                r = inhibitor_reword(m->block_lock, text);
+                if (r < 0)
+                        return r;
         } else
                 inhibitor_drop(m->block_lock);
+        free(m->private->blocked_why);
+        m->private->blocked_why = TAKE_PTR(why);
         bus_api_manager_changed(m->bus_api, "Blocking");
+        return 0;
 }
 
 static int manager_add_source(sd_event_source *s, int64_t priority, const char *description) {
@@ -300,25 +316,22 @@ static int on_chores_timer(sd_event_source *s _unused_, uint64_t usec _unused_, 
         return 0;
 }
 
-/* systemd ends whoever does not come to say that he is ready. */
-static int manager_chores_later(Manager *m, int error) {
-        struct ManagerPrivate *p = m->private;
+static int manager_make_chores_timer(Manager *m) {
+        sd_event_source **s = &m->private->chores_timer;
         int r;
 
-        (void) log_warning_errno(error, "Cannot tell systemd that we are ready; trying again");
-        p->chores_timer = sd_event_source_disable_unref(p->chores_timer);
-        r = sd_event_add_time_relative(
-                        m->event,
-                        &p->chores_timer,
-                        CLOCK_MONOTONIC,
-                        READY_RETRY_USEC,
-                        1,
-                        on_chores_timer,
-                        m);
+        r = sd_event_add_time(m->event, s, CLOCK_MONOTONIC, 0, 1, on_chores_timer, m);
         if (r < 0)
-                return sd_event_exit(m->event, r);
-        (void) sd_event_source_set_description(p->chores_timer, "chores-later");
-        return 0;
+                return r;
+        (void) sd_event_source_set_description(*s, "chores-later");
+        return sd_event_source_set_enabled(*s, SD_EVENT_OFF);
+}
+
+static void manager_chores_later(Manager *m) {
+        sd_event_source *s = m->private->chores_timer;
+
+        (void) sd_event_source_set_time_relative(s, CHORES_RETRY_USEC);
+        (void) sd_event_source_set_enabled(s, SD_EVENT_ONESHOT);
 }
 
 void manager_keep_config(Manager *m) {
@@ -364,7 +377,8 @@ static int on_chores(sd_event_source *s _unused_, void *userdata) {
         manager_try_quit(m);
         if (cycle_is_urgent(m->cycle))
                 return 0;
-        manager_update_block(m);
+        if (manager_update_block(m) < 0)
+                manager_chores_later(m);
         if (m->cycle->state == CYCLE_IDLE && p->is_ready)
                 cycle_forget_ended(m->cycle);
         if (p->is_reload_due && m->cycle->state == CYCLE_IDLE && manager_reload(m, &why) < 0)
@@ -375,8 +389,13 @@ static int on_chores(sd_event_source *s _unused_, void *userdata) {
                 if (!manager_has_enumerated(m) || !p->is_lock_answered || !p->is_named)
                         return 0;
                 r = sd_notify(false, "READY=1");
-                if (r < 0)
-                        return manager_chores_later(m, r);
+                if (r < 0) {
+                        /* It ends whoever does not come to say so. */
+                        (void) log_warning_errno(
+                                        r, "Cannot tell systemd that we are ready; trying again");
+                        manager_chores_later(m);
+                        return 0;
+                }
                 p->is_ready = true;
         }
         manager_status(m, status, sizeof(status));
@@ -411,6 +430,9 @@ static int manager_start_loop(Manager *m) {
         if (r < 0)
                 return r;
         r = manager_add_source(p->chores, PRIORITY_CHORES, "chores");
+        if (r < 0)
+                return r;
+        r = manager_make_chores_timer(m);
         return r < 0 ? r : manager_ask_before_wait(m);
 }
 

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
-/* Who decides what mode a machine has. */
+/* Who decides what mode a machine has, and what becomes of those that block. */
 
+#include <errno.h>
 #include "daemon/manager-internal.h"
 #include "scratch.h"
 
@@ -90,12 +91,59 @@ START_TEST(test_source_is_the_machines_own) {
 }
 END_TEST
 
+/* the lock of those that block, and the bus, stand here for the real ones */
+
+static int reword_error;
+static unsigned n_reworded, n_told;
+static char reworded[128];
+
+__typeof__(inhibitor_reword) __wrap_inhibitor_reword;
+__typeof__(bus_api_manager_changed) __wrap_bus_api_manager_changed;
+
+int __wrap_inhibitor_reword(Inhibitor *i _unused_, const char *why) {
+        n_reworded++;
+        (void) snprintf(reworded, sizeof(reworded), "%s", why);
+        return reword_error;
+}
+
+void __wrap_bus_api_manager_changed(BusApi *b _unused_, const char *property) {
+        n_told += str_equal(property, "Blocking");
+}
+
+START_TEST(test_block_that_could_not_be_told_is_told_again) {
+        struct ManagerPrivate private = { 0 };
+        Cycle cycle = { 0 };
+
+        list_init(&cycle.machines);
+        list_append(&cycle.machines, &machine.machines);
+        manager.cycle = &cycle;
+        manager.private = &private;
+        machine.policy.mode = MODE_BLOCK;
+        machine.run_state = SUSPENDD_STATE_RUNNING;
+
+        reword_error = -ENOTCONN;
+        ck_assert_int_eq(manager_update_block(&manager), -ENOTCONN);
+        ck_assert_ptr_null(private.blocked_why);
+        reword_error = 0;
+        ck_assert_int_eq(manager_update_block(&manager), 0);
+        ck_assert_uint_eq(n_reworded, 2);
+        ck_assert_str_eq(reworded, "VM web runs and may not be stopped");
+        ck_assert_str_eq(private.blocked_why, "VM web");
+
+        ck_assert_int_eq(manager_update_block(&manager), 0); /* nothing has changed */
+        ck_assert_uint_eq(n_reworded, 2);
+        ck_assert_uint_eq(n_told, 1);
+        free(private.blocked_why);
+}
+END_TEST
+
 int main(void) {
         TCase *c = tcase_create("mode");
 
         tcase_add_checked_fixture(c, setup, teardown);
         tcase_add_test(c, test_the_nearest_word_counts);
         tcase_add_test(c, test_mode_that_cannot_be_stored_is_not_in_force);
+        tcase_add_test(c, test_block_that_could_not_be_told_is_told_again);
         tcase_add_test(c, test_word_that_is_no_mode_does_not_count);
         tcase_add_test(c, test_definition_need_not_say_where);
         tcase_add_test(c, test_source_is_the_machines_own);

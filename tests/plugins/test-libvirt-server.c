@@ -44,7 +44,7 @@ static size_t n_history;
 /* between the plugin and libvirt, and all else: the next so many are not to be had */
 
 static atomic_uint n_facts_lacking, n_threads_lacking, n_states_lacking, n_definitions_lacking;
-static atomic_uint n_listed;
+static atomic_uint n_listed, n_domains_gone;
 static atomic_bool is_dead;    /* each connection */
 static bool is_without_timers; /* that are not there already */
 
@@ -85,6 +85,11 @@ int __wrap_virConnectListAllDomains(virConnectPtr conn, virDomainPtr **ret, unsi
 }
 
 int __wrap_virDomainGetState(virDomainPtr dom, int *state, int *reason, unsigned flags) {
+        if (is_lacking(&n_domains_gone)) {
+                ck_assert_ptr_null(
+                                virDomainLookupByName(virDomainGetConnect(dom), "there is none"));
+                return -1;
+        }
         return is_lacking(&n_states_lacking) ? -1
                                              : __real_virDomainGetState(dom, state, reason, flags);
 }
@@ -738,6 +743,28 @@ START_TEST(test_a_domain_of_which_something_is_lacking_is_found_again_and_run) {
 }
 END_TEST
 
+/* In the list the one behind it is in its place. */
+START_TEST(test_a_domain_of_which_nothing_is_known_is_not_gone_with_another) {
+        struct suspendd_machine *second;
+
+        write_world(2);
+        load(uri);
+        is_dead = true;
+        load(uri);
+        FAKE_HOST_WAIT(&fake, fake_host_find(&fake, "vm-0")->state == SUSPENDD_STATE_UNKNOWN);
+        n_history = 0;
+        n_domains_gone = n_states_lacking = 1;
+        is_dead = false;
+        FAKE_HOST_WAIT(&fake, n_domains_gone == 0 && n_states_lacking == 0);
+        settle();
+        fake_host_spend(&fake, SPENT_USEC);
+        ck_assert_uint_eq(fake_host_count(&fake), 2);
+        ck_assert_uint_eq(fake.n_machines, 3);
+        second = fake_host_find(&fake, "vm-1");
+        ck_assert_int_eq(second->state, SUSPENDD_STATE_RUNNING);
+}
+END_TEST
+
 START_TEST(test_a_domain_without_its_definition_is_run_and_asked_for_ever_less) {
         struct suspendd_machine *m = stranded_machine();
 
@@ -947,6 +974,7 @@ static void add_tests(TCase *c) {
                         0,
                         ARRAY_LEN(bad_settings));
         tcase_add_test(c, test_what_cannot_be_opened_is_told_and_tried_again);
+        tcase_add_test(c, test_a_domain_of_which_nothing_is_known_is_not_gone_with_another);
         tcase_add_loop_test(
                         c,
                         test_a_domain_of_which_something_is_lacking_is_found_again_and_run,

@@ -584,6 +584,38 @@ START_TEST(test_page_that_its_owner_spoilt_is_refused_alone_and_counted_on) {
 }
 END_TEST
 
+/* Its VMM's user may do that with the page's file, and does so while nobody has it open. */
+START_TEST(test_page_with_a_lease_is_refused_alone) {
+        int ends[2];
+        pid_t pid;
+        char c;
+
+        create("vm");
+        create("other");
+        end_life();
+        ck_assert_int_eq(pipe2(ends, O_CLOEXEC), 0);
+        pid = fork();
+        if (pid == 0) {
+                int fd = open(page_path("vm"), O_RDWR | O_CLOEXEC);
+
+                (void) signal(SIGIO, SIG_IGN);
+                if (fcntl(fd, F_SETLEASE, F_WRLCK) < 0 || write(ends[1], "", 1) != 1)
+                        _exit(1);
+                (void) pause();
+                _exit(0);
+        }
+        ck_assert_int_gt(pid, 0);
+        ck_assert_int_eq(read(ends[0], &c, 1), 1);
+        begin_life();
+        assert_trouble("vm", "it cannot be opened");
+        assert_trouble("other", NULL);
+        (void) kill(pid, SIGKILL);
+        ck_assert_int_eq(waitpid(pid, NULL, 0), pid);
+        (void) close(ends[0]);
+        (void) close(ends[1]);
+}
+END_TEST
+
 static unsigned count_open(void) {
         unsigned n = 0;
 
@@ -966,6 +998,7 @@ int main(void) {
         tcase_add_test(tcase, test_state_of_another_boot_begins_a_new_epoch);
         tcase_add_test(tcase, test_kill_at_any_point_leaves_no_page_ahead_of_its_state);
         tcase_add_test(tcase, test_page_that_its_owner_spoilt_is_refused_alone_and_counted_on);
+        tcase_add_test(tcase, test_page_with_a_lease_is_refused_alone);
         tcase_add_test(tcase, test_life_that_lacks_descriptors_has_all_pages_or_none);
         tcase_add_test(tcase, test_page_spoilt_in_this_life_is_told_once_and_comes_back);
         tcase_add_test(tcase, test_page_that_is_a_link_is_not_followed);

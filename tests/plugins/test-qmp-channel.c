@@ -85,9 +85,12 @@ START_TEST(test_path_of_no_socket_is_refused_as_the_kernel_does) {
 }
 END_TEST
 
+static unsigned n_lines;
+
 static void on_line(void *userdata, const Line *line) {
         ck_assert(line->text);
-        (void) sd_event_exit(userdata, 0);
+        if (++n_lines == 3)
+                (void) sd_event_exit(userdata, 0);
 }
 
 static void on_end(_unused_ void *userdata, _unused_ int error) {
@@ -102,7 +105,7 @@ START_TEST(test_peer_is_who_speaks) {
         _cleanup_close_ int listener = listen_at("vm"), taken = -1;
         const char *why = NULL;
         sd_event *event = NULL;
-        pid_t speaker, peer = 0;
+        pid_t speaker, other, peer = 0;
         Channel *c = NULL;
         int fd = -1;
 
@@ -116,10 +119,17 @@ START_TEST(test_peer_is_who_speaks) {
         if (speaker == 0)
                 _exit(write(taken, "{}\n", 3) != 3);
         ck_assert_int_gt(speaker, 0);
+        ck_assert_int_eq(waitpid(speaker, NULL, 0), speaker);
+        /* and all are heard, who speak there */
+        ck_assert_int_eq(write(taken, "{}\n", 3), 3);
+        other = fork();
+        if (other == 0)
+                _exit(write(taken, "{}\n", 3) != 3);
+        ck_assert_int_gt(other, 0);
+        ck_assert_int_eq(waitpid(other, NULL, 0), other);
         ck_assert_int_eq(sd_event_loop(event), 0);
         ck_assert_int_eq(channel_get_peer(c, &peer), 0);
         ck_assert_int_eq(peer, speaker);
-        ck_assert_int_eq(waitpid(speaker, NULL, 0), speaker);
         channel_free(c);
         sd_event_unref(event);
 }

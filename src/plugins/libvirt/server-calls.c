@@ -128,8 +128,11 @@ static void list_run(Call *c, virConnectPtr conn) {
 
                 if (l->is_first && c->error == 0)
                         await_control(doms[i], &tries);
-                if (f)
+                if (f) {
+                        /* The place of one that is gone is the next one's. */
+                        f->reading = (Reading){ 0 };
                         (void) virDomainGetUUID(doms[i], f->facts.uuid);
+                }
                 if (f && c->error == 0 && find(doms[i], true, l->state_directory, f) < 0)
                         list_fail(l, conn);
                 if (f && !f->reading.is_gone)

@@ -179,7 +179,8 @@ int page_open(int directory, const char *name, int scratch, Page **ret, const ch
         /* Without waiting: for a FIFO's other end, or for somebody's lease to be broken. */
         fd = openat(directory, name, O_RDWR | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY);
         if (fd < 0) {
-                r = -errno;
+                /* A lease is its owner's doing, and may stay. */
+                r = errno == EAGAIN ? -EBUSY : -errno;
                 *ret_why = r == -ELOOP ? "it is a symbolic link" : "it cannot be opened";
                 return r;
         }

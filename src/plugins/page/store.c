@@ -103,12 +103,9 @@ int store_new(const struct suspendd_host *host, const char *directory, Store **r
 }
 
 static void store_close_directories(Store *s) {
-        int *fds[] = { &s->place.pages, &s->place.states, &s->place.scratch };
-
-        for (size_t i = 0; i < ARRAY_LEN(fds); i++) {
-                closep(fds[i]);
-                *fds[i] = -1;
-        }
+        closep(&s->place.pages);
+        closep(&s->place.states);
+        s->place.pages = s->place.states = -1;
 }
 
 Store *store_free(Store *s) {
@@ -120,6 +117,7 @@ Store *store_free(Store *s) {
         host_time_free(s->place.time);
         doorbells_free(s->place.doorbells);
         store_close_directories(s);
+        closep(&s->place.scratch);
         free(s->pages_path);
         free(s->directory);
         free(s);
@@ -197,7 +195,9 @@ static int store_open_directories(Store *s) {
         s->place.states = open_directory(parent, "page-state", 0700);
         if (s->place.states < 0)
                 return s->place.states;
-        s->place.scratch = memfd_create("page-scratch", MFD_CLOEXEC);
+        /* Those that are loaded already go on with what they know. */
+        if (s->place.scratch < 0)
+                s->place.scratch = memfd_create("page-scratch", MFD_CLOEXEC);
         if (s->place.scratch < 0 || ftruncate(s->place.scratch, PAGE_SIZE_BYTES) < 0)
                 return -errno;
         return 0;

@@ -32,8 +32,9 @@ struct Channel {
         size_t unsent_size;
         int64_t allowance_bytes;
         uint64_t allowance_usec; /* when it was last counted */
-        pid_t speaker; /* who wrote what was read last; 0: nothing was, or he is not seen from here */
-        bool *freed;   /* tells who is calling back that we are gone */
+        bool has_heard;          /* something */
+        pid_t speaker;           /* who wrote that first; 0: he is not seen from here */
+        bool *freed;             /* tells who is calling back that we are gone */
 };
 
 int channel_fd_user(int fd, uid_t *ret) {
@@ -173,7 +174,10 @@ static void channel_account(Channel *c, size_t size) {
                 channel_throttle(c);
 }
 
-/* As recv(2). Takes note of who wrote it: bytes of two are never read together. */
+/*
+ * As recv(2). Takes note of who writes, the first time only: as long as that is asked for, the kernel gives no bytes of
+ * two together, and who reads less than he could would no longer know that there is no more.
+ */
 static ssize_t channel_receive(Channel *c, char *piece, size_t size) {
         union {
                 struct cmsghdr header;
@@ -190,8 +194,15 @@ static ssize_t channel_receive(Channel *c, char *piece, size_t size) {
         struct ucred writer;
         ssize_t n;
 
+        if (c->has_heard)
+                return recv(c->fd, piece, size, MSG_DONTWAIT);
         n = recvmsg(c->fd, &message, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
-        h = n > 0 ? CMSG_FIRSTHDR(&message) : NULL;
+        if (n <= 0)
+                return n;
+        c->has_heard = true;
+        (void) setsockopt(c->fd, SOL_SOCKET, SO_PASSCRED, &(int){ 0 }, sizeof(int));
+        channel_rearm(c); /* for what there is of another one */
+        h = CMSG_FIRSTHDR(&message);
         if (h && h->cmsg_level == SOL_SOCKET && h->cmsg_type == SCM_CREDENTIALS &&
             h->cmsg_len == CMSG_LEN(sizeof(writer))) {
                 memcpy(&writer, CMSG_DATA(h), sizeof(writer));

@@ -67,8 +67,8 @@ int channel_send(Channel *c, const char *text, size_t size);
 bool channel_is_quiet(const Channel *c);
 
 /*
- * The process that writes at the other end; before it has written anything, the one that listened, which may have given
- * the socket away, and be gone. Returns: 0; -ENODATA if it cannot be seen from here.
+ * The process that wrote first at the other end; before anything was, the one that listened, which may have given the
+ * socket away, and be gone. Returns: 0; -ENODATA if it cannot be seen from here.
  */
 int channel_get_peer(Channel *c, pid_t *ret_pid);
 

@@ -107,7 +107,7 @@ class Suites:
 
     def integration_asan(self, report):
         """The same under sanitizers."""
-        self._python(report, unit.ASAN, integration_files(), WAITING_JOBS)
+        self._python(report, unit.ASAN, integration_files(), WAITING_JOBS + 1)
 
     def system(self, report):
         """A Debian 12 in a VM that really sleeps, with suspendd and VMs inside."""
@@ -139,13 +139,13 @@ ALL = [
     Suite("unit, valgrind", Suites.unit_valgrind, "plain", False, 60),
     Suite("lab", Suites.lab, "plain", False, 40),
     Suite("integration", Suites.integration, "plain", True, 70),
-    Suite("integration, systemd 257", Suites.integration_newer, "plain", False, 30),
-    Suite("clocks", Suites.clocks, "plain", False, 60),
+    Suite("soak", Suites.soak, "plain", False, 30),
+    Suite("integration, systemd 257", Suites.integration_newer, "plain", False, 20),
     Suite("integration, ASan+UBSan", Suites.integration_asan, "asan", False, 40),
     Suite("packages", Suites.packages, "plain deb", False, 60),
-    Suite("soak", Suites.soak, "plain", False, 40),
     Suite("sweep", Suites.sweep, "plain", True, 40),
     Suite("packages, systemd 257", Suites.packages_newer, "plain deb", False, 40),
+    Suite("clocks", Suites.clocks, "plain", False, 80),
     Suite("figures", Suites.figures, "plain", False, 100),
     Suite("system", Suites.system, "plain deb", False, 100),
     Suite("system, Debian 13", Suites.system_newer, "plain deb", False, 100),

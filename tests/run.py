@@ -15,7 +15,7 @@ sys.dont_write_bytecode = True
 TESTS = os.path.dirname(os.path.abspath(__file__))
 sys.path.insert(0, TESTS)
 from runner import faults, python, schedule, unit  # noqa: E402
-from runner.results import FAILED, Report, summarize  # noqa: E402
+from runner.results import FAILED, Report, print_line, summarize  # noqa: E402
 
 JOBS = min(os.cpu_count() or 1, 4)
 SYSTEM_TIMEOUT = 1200  # seconds for a file of an emulated machine
@@ -202,7 +202,7 @@ def main():
     steps = itertools.count(2)
 
     def run(suite):
-        print("[%d/%d] %s (%d s so far)" % (next(steps), n_steps, suite.title, time.monotonic() - started), flush=True)
+        print_line("[%d/%d] %s (%d s so far)" % (next(steps), n_steps, suite.title, time.monotonic() - started))
         return run_suite(suite, broken, args)
     reports = schedule.run(suites, lambda x: x.load, run)
     return summarize(reports, *([] if args.only or args.suite or args.system else [faults.summary(reports)]))

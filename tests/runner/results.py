@@ -11,6 +11,12 @@ PASSED, FAILED, SKIPPED = "passed", "failed", "skipped"
 Outcome = collections.namedtuple("Outcome", "name state detail")
 
 
+def print_line(text):
+    """Prints a line as a whole: others print beside us."""
+    sys.stdout.write(text + "\n")
+    sys.stdout.flush()
+
+
 class Report:
     """The outcomes of one suite; prints each line as it comes."""
 
@@ -26,7 +32,7 @@ class Report:
 
     def line(self, state, text):
         """Shows how it goes."""
-        print("  %-7s %s:%s" % (state, self.title, text), flush=True)
+        print_line("  %-7s %s:%s" % (state, self.title, text))
 
     def add_line(self, name, state, detail=""):
         """Counts one test and shows it."""

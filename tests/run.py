@@ -81,7 +81,7 @@ class Suites:
 
     def clocks(self, report):
         """What clocks in real guests show."""
-        self._python(report, unit.PLAIN, integration_files(CLOCKS), WAITING_JOBS)
+        self._python(report, unit.PLAIN, integration_files(CLOCKS), JOBS)
 
     def figures(self, report):
         """Clocks whose figures are exact, on a machine that does nothing else."""

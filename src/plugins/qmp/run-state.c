@@ -114,8 +114,7 @@ void run_state_on_word(RunState *s, const char *word) {
         }
 }
 
-/* Returns: the event's CLOCK_REALTIME in nanoseconds; -1 without one, or with one that is absurd. */
-static int64_t event_realtime_ns(const JsonView *event) {
+int64_t run_state_realtime(const JsonView *event) {
         int64_t seconds, microseconds;
         const JsonView *stamp;
 
@@ -130,7 +129,7 @@ static int64_t event_realtime_ns(const JsonView *event) {
 }
 
 int64_t run_state_stamp(const JsonView *event) {
-        int64_t realtime_ns = event_realtime_ns(event);
+        int64_t realtime_ns = run_state_realtime(event);
         ClockSample now;
         int64_t age_ns;
 

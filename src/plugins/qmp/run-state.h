@@ -39,6 +39,9 @@ RunVerdict run_state_on_event(RunState *s, const char *name, const JsonView *eve
 /* Takes query-status' @word; NULL if it does not tell. */
 void run_state_on_word(RunState *s, const char *word);
 
+/* When @event happened, by its own stamp: CLOCK_REALTIME in nanoseconds; -1 without one, or with one that is absurd. */
+int64_t run_state_realtime(const JsonView *event);
+
 /*
  * When @event happened, by its own stamp (CLOCK_REALTIME, microseconds), as CLOCK_BOOTTIME; now, if
  * that is more than 50 ms from now: then the clock was set in between.

@@ -70,16 +70,23 @@ static void vm_on_stop_begins(
 
 int vm_pause(void *userdata, uint64_t step) {
         Vm *vm = userdata;
-        int r;
+        ClockSample now;
+        bool is_marked;
+        int r = 0;
 
         if (vm->pause.pending)
                 return -EBUSY;
-        r = vm_send(vm, "query-name", vm_on_stop_begins, step);
+        is_marked = vm->machine && vm->host->is_told(vm->machine);
+        clock_sample_take(&now); /* before QEMU can have acted on it */
+        if (is_marked)
+                r = vm_send(vm, "query-name", vm_on_stop_begins, step);
         if (r >= 0)
                 r = vm_begin_step(vm, &vm->pause, "stop", vm_on_stopped, step);
         if (r < 0)
                 return r;
         vm->stop_began_boottime_ns = 0;
+        vm->stop_sent = now;
+        vm->stop_is_marked = is_marked;
         vm->run.stop_sent = true;
         return r;
 }

@@ -45,6 +45,8 @@ struct Vm {
 
         RunState run;
         bool word_asked, word_again, devices_asked, devices_again;
+        ClockSample stop_sent;   /* before the last one was */
+        bool stop_is_marked;     /* a question went before it */
         bool was_stopped_before; /* our stop, and nothing has been seen of the machine since */
         bool word_is_early; /* the word under way was asked for when no stop of ours was on its way */
         int64_t stamp_boottime_ns;

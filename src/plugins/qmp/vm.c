@@ -15,6 +15,8 @@
 #define ANSWERS_USEC (1500 * USEC_PER_MSEC)
 /* From the beginning of a stop to its event, where nothing is in QEMU's way. */
 #define STOP_LASTS_NS (500 * NSEC_PER_USEC)
+/* Two clocks, read one after the other, are no further apart than that unless one was set; adjtimex(2) takes as much in 200 ms. */
+#define CLOCK_STEP_NS (100 * NSEC_PER_USEC)
 
 /* what the host is told */
 
@@ -310,14 +312,28 @@ static int64_t vm_stamp(const Vm *vm, const JsonView *event) {
         return MIN(stamp, MAX(vm->stop_began_boottime_ns, stamp - STOP_LASTS_NS));
 }
 
+/* Stamps are by the wall clock: where that was set meanwhile they say nothing of what came first. */
+static bool vm_is_stamped_before(const Vm *vm, const JsonView *event) {
+        int64_t realtime_ns = run_state_realtime(event);
+        ClockSample now;
+
+        if (realtime_ns < 0 || realtime_ns >= vm->stop_sent.realtime_ns)
+                return false;
+        clock_sample_take(&now);
+        return llabs(clock_sample_stepped_ns(&vm->stop_sent, &now)) < CLOCK_STEP_NS;
+}
+
 /*
  * It was before ours: another hand's, as in a savevm, or the half of a cont of a machine that ran already. What QEMU
  * tells of a command stands before its answer, and behind the answer to the one before: so ours is told while QEMU is at
- * our stop. (In between, as it comes to it, another monitor's may still be told.)
+ * our stop. Where no question went before that, to save the time of hundreds, QEMU may have been at another monitor's
+ * still: then its stamp tells what was before we sent it, and a RESUME that is not ours the rest.
  */
-static bool vm_is_older_stop(const Vm *vm, const char *name) {
-        return vm->run.stop_sent && str_equal(name, "STOP") &&
-               !str_equal(monitor_at_hand(vm->monitor), "stop");
+static bool vm_is_older_stop(const Vm *vm, const char *name, const JsonView *event) {
+        if (!vm->run.stop_sent || !str_equal(name, "STOP"))
+                return false;
+        return !str_equal(monitor_at_hand(vm->monitor), "stop") ||
+               (!vm->stop_is_marked && vm_is_stamped_before(vm, event));
 }
 
 static void vm_on_event(void *userdata, const char *name, const JsonView *event) {
@@ -325,7 +341,7 @@ static void vm_on_event(void *userdata, const char *name, const JsonView *event)
         RunVerdict verdict;
 
         if (str_equal(name, "STOP") || str_equal(name, "RESUME"))
-                vm->was_stopped_before = vm_is_older_stop(vm, name);
+                vm->was_stopped_before = vm_is_older_stop(vm, name, event);
         vm->run.cause |= vm->was_stopped_before;
         vm->run.cont_sent = vm->resume.pending || vm->wake.pending;
         verdict = run_state_on_event(&vm->run, name, event);

@@ -17,10 +17,9 @@ struct ManagerPrivate {
         sd_event_source *signals[3];
         sd_event_source *timer; /* the engine's one deadline */
         sd_event_source *quit_timer;
-        sd_event_source *chores;      /* what can wait until nobody waits for us */
-        sd_event_source *before_wait; /* looks whether the bus is still there */
-        sd_event_source *
-                        chores_timer; /* to do again what failed; had in advance, for that may be for lack of memory */
+        sd_event_source *chores;       /* what can wait until nobody waits for us */
+        sd_event_source *before_wait;  /* looks whether the bus is still there */
+        sd_event_source *chores_timer; /* to do again what failed, if only for lack of memory */
         ModeStore *mode_store;
         FdStore *fd_store;
         char *blocked_why; /* what the block lock says; NULL: it is not asked for */

@@ -17,6 +17,7 @@
 #include "common/macro.h"
 #include "common/time-util.h"
 #include "fake-host.h"
+#include "lacking-timers.h"
 #include "plugins/libvirt/definition.h"
 #include "plugins/libvirt/event-loop.h"
 #include "plugins/libvirt/look.h"
@@ -45,8 +46,7 @@ static size_t n_history;
 
 static atomic_uint n_facts_lacking, n_threads_lacking, n_states_lacking, n_definitions_lacking;
 static atomic_uint n_listed, n_domains_gone;
-static atomic_bool is_dead;    /* each connection */
-static bool is_without_timers; /* that are not there already */
+static atomic_bool is_dead; /* each connection */
 
 static bool is_lacking(atomic_uint *n) {
         unsigned before = *n;
@@ -63,8 +63,6 @@ __typeof__(virConnectListAllDomains) __real_virConnectListAllDomains,
                 __wrap_virConnectListAllDomains;
 __typeof__(virDomainGetState) __real_virDomainGetState, __wrap_virDomainGetState;
 __typeof__(virDomainGetXMLDesc) __real_virDomainGetXMLDesc, __wrap_virDomainGetXMLDesc;
-__typeof__(sd_event_add_time_relative) __real_sd_event_add_time_relative,
-                __wrap_sd_event_add_time_relative;
 
 int __wrap_look_at_facts(virDomainPtr dom, const char *state_directory, DomainFacts *ret) {
         return is_lacking(&n_facts_lacking) ? -EMFILE
@@ -96,25 +94,6 @@ int __wrap_virDomainGetState(virDomainPtr dom, int *state, int *reason, unsigned
 
 char *__wrap_virDomainGetXMLDesc(virDomainPtr dom, unsigned flags) {
         return is_lacking(&n_definitions_lacking) ? NULL : __real_virDomainGetXMLDesc(dom, flags);
-}
-
-int __wrap_sd_event_add_time_relative(
-                sd_event *event,
-                sd_event_source **ret,
-                clockid_t clock,
-                uint64_t usec,
-                uint64_t accuracy,
-                sd_event_time_handler_t handler,
-                void *userdata) {
-        return is_without_timers ? -ENOMEM
-                                 : __real_sd_event_add_time_relative(
-                                                   event,
-                                                   ret,
-                                                   clock,
-                                                   usec,
-                                                   accuracy,
-                                                   handler,
-                                                   userdata);
 }
 
 /* what is told */
@@ -726,7 +705,7 @@ static struct suspendd_machine *stranded_machine(void) {
 START_TEST(test_a_domain_of_which_something_is_lacking_is_found_again_and_run) {
         struct suspendd_machine *m = stranded_machine();
 
-        is_without_timers = true;
+        n_timers_lacking = FOR_EVER; /* but for those that are there already */
         *lacking[_i] = 3;
         is_dead = false;
         FAKE_HOST_WAIT(&fake, fake_host_find_done(&fake, last_step));
@@ -806,7 +785,7 @@ START_TEST(test_a_look_for_which_something_is_lacking_is_made_up_for) {
         struct suspendd_machine *m = machine_of_default();
         virDomainPtr dom = domain_of("test");
 
-        is_without_timers = true;
+        n_timers_lacking = FOR_EVER; /* but for those that are there already */
         *of_a_look[_i] = 2;
         ck_assert_int_eq(virDomainSuspend(dom), 0);
         FAKE_HOST_WAIT(&fake, m->state == SUSPENDD_STATE_PAUSED);
@@ -819,7 +798,7 @@ END_TEST
 START_TEST(test_an_act_that_cannot_be_seen_at_once_ends) {
         struct suspendd_machine *m = machine_of_default();
 
-        is_without_timers = true;
+        n_timers_lacking = FOR_EVER; /* but for those that are there already */
         begin(suspendd_plugin.pause, m);
         await_calls();
         n_threads_lacking = 3;

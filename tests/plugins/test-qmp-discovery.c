@@ -8,6 +8,7 @@
 #include "common/clock-sample.h"
 #include "common/time-util.h"
 #include "fake-peer.h"
+#include "lacking-timers.h"
 #include "scratch.h"
 
 #define PEERS 3
@@ -126,27 +127,6 @@ START_TEST(test_what_cannot_be_opened_is_tried_again) {
         (void) serve(0, "a");
 }
 END_TEST
-
-static unsigned n_timers_lacking; /* the next so many are not to be had */
-
-__typeof__(sd_event_add_time_relative) __real_sd_event_add_time_relative,
-                __wrap_sd_event_add_time_relative;
-
-int __wrap_sd_event_add_time_relative(
-                sd_event *event,
-                sd_event_source **ret,
-                clockid_t clock,
-                uint64_t usec,
-                uint64_t accuracy,
-                sd_event_time_handler_t handler,
-                void *userdata) {
-        if (n_timers_lacking > 0) {
-                n_timers_lacking--;
-                return -ENOMEM;
-        }
-        return __real_sd_event_add_time_relative(
-                        event, ret, clock, usec, accuracy, handler, userdata);
-}
 
 /* inotify has told, and does not tell twice. */
 START_TEST(test_socket_that_comes_while_memory_is_lacking_is_found) {

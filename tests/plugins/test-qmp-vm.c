@@ -14,6 +14,7 @@
 #include "common/macro.h"
 #include "common/time-util.h"
 #include "fake-peer.h"
+#include "lacking-timers.h"
 #include "plugins/qmp/vm-internal.h"
 
 static FakeHost fake;
@@ -273,31 +274,12 @@ START_TEST(test_monitor_that_only_greets_is_announced_too) {
 END_TEST
 
 /* It is announced anew: what was asked of the one before is over, and holds nothing up. */
-static unsigned n_timers; /* until one is not to be had */
-
-__typeof__(sd_event_add_time_relative) __real_sd_event_add_time_relative,
-                __wrap_sd_event_add_time_relative;
-
-int __wrap_sd_event_add_time_relative(
-                sd_event *event,
-                sd_event_source **ret,
-                clockid_t clock,
-                uint64_t usec,
-                uint64_t accuracy,
-                sd_event_time_handler_t handler,
-                void *userdata) {
-        if (n_timers > 0 && --n_timers == 0)
-                return -ENOMEM;
-        return __real_sd_event_add_time_relative(
-                        event, ret, clock, usec, accuracy, handler, userdata);
-}
-
 /* It is announced without knowing more, and once more when that is known. */
 START_TEST(test_monitor_that_only_greets_is_known_later_though_memory_is_lacking) {
         load();
         fake_peer_greet(&monitor);
         (void) fake_peer_await(&monitor, "query-name");
-        n_timers = 1;
+        n_timers_lacking = 1;
         FAKE_HOST_WAIT(&fake, fake.n_machines == 1);
         ck_assert_str_eq(
                         fake_host_find(&fake, "base")->why_not[SUSPENDD_ACT_PAUSE],

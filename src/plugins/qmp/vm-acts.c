@@ -63,8 +63,7 @@ static void vm_on_stop_begins(
 
         (void) value;
         (void) why;
-        if (error >= 0 && vm->pause.id == tag && vm->pause.pending && vm->machine &&
-            vm->host->is_told(vm->machine))
+        if (error >= 0 && vm->pause.id == tag && vm->pause.pending)
                 vm->stop_began_boottime_ns = clock_now_ns(CLOCK_BOOTTIME);
 }
 

@@ -9,6 +9,7 @@
  */
 
 #include "daemon/fd-store.h"
+#include "daemon/host-wake.h"
 #include "daemon/manager.h"
 
 #define LOCK_WHY "VMs are suspended or paused before the host sleeps"
@@ -20,6 +21,7 @@ struct ManagerPrivate {
         sd_event_source *chores;       /* what can wait until nobody waits for us */
         sd_event_source *before_wait;  /* looks whether the bus is still there */
         sd_event_source *chores_timer; /* to do again what failed, if only for lack of memory */
+        HostWake *wake;
         ModeStore *mode_store;
         FdStore *fd_store;
         char *blocked_why; /* what the block lock says; NULL: it is not asked for */

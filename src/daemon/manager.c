@@ -26,8 +26,9 @@
 #define QUIT_LIMIT_USEC (8 * USEC_PER_SEC)
 
 /*
- * Signals and deadlines come before the bus, by which logind speaks, the bus before what plugins have to say. What
- * anybody may call comes last, for it may be as much as he likes, and takes turns with what else can wait.
+ * Signals and deadlines come before the bus, by which logind speaks, the bus before what plugins have to say; only the
+ * end of a sleep waits for that (host-wake.h). What anybody may call comes last, for it may be as much as he likes, and
+ * takes turns with what else can wait.
  */
 enum {
         PRIORITY_DEADLINE = SD_EVENT_PRIORITY_IMPORTANT - 10,
@@ -39,14 +40,21 @@ enum {
 
 /* what happens outside */
 
+static void manager_wake(void *userdata) {
+        Manager *m = userdata;
+
+        login1_trust(m->login1);
+        cycle_handle(m->cycle, CYCLE_EVENT_WAKE);
+}
+
 static void on_sleep(void *userdata, bool start) {
         Manager *m = userdata;
 
         if (!start) {
-                login1_trust(m->login1);
-                cycle_handle(m->cycle, CYCLE_EVENT_WAKE);
+                host_wake_soon(m->private->wake, manager_wake);
                 return;
         }
+        host_wake_now(m->private->wake);
         if (m->private->is_quitting)
                 return;
         cycle_handle(m->cycle, CYCLE_EVENT_SLEEP);
@@ -60,10 +68,22 @@ static void on_shutdown(void *userdata, bool start) {
                 cycle_handle(m->cycle, CYCLE_EVENT_SHUTDOWN);
 }
 
-static void on_not_sleeping(void *userdata) {
+static void manager_not_sleeping(void *userdata) {
         Manager *m = userdata;
 
         cycle_handle(m->cycle, CYCLE_EVENT_NOT_SLEEPING);
+}
+
+static void on_not_sleeping(void *userdata) {
+        Manager *m = userdata;
+
+        host_wake_soon(m->private->wake, manager_not_sleeping);
+}
+
+static void manager_wake_early(void *userdata) {
+        Manager *m = userdata;
+
+        cycle_wake_early(m->cycle);
 }
 
 /*
@@ -78,7 +98,7 @@ static bool on_woke(void *userdata) {
         suspend_stats_read(&now);
         if (m->config->wait_for_hooks || before->success < 0 || now.success <= before->success)
                 return false;
-        cycle_wake_early(m->cycle);
+        host_wake_soon(m->private->wake, manager_wake_early);
         return true;
 }
 
@@ -433,6 +453,8 @@ static int manager_start_loop(Manager *m) {
         if (r < 0)
                 return r;
         r = manager_make_chores_timer(m);
+        if (r >= 0)
+                r = host_wake_new(m->event, PRIORITY_BUS, m, &p->wake);
         return r < 0 ? r : manager_ask_before_wait(m);
 }
 
@@ -691,8 +713,10 @@ int manager_run(Manager *m) {
 Manager *manager_free(Manager *m) {
         if (!m)
                 return NULL;
-        if (m->private)
+        if (m->private) {
+                host_wake_free(m->private->wake);
                 mode_store_free(m->private->mode_store);
+        }
         cycle_free(m->cycle);
         LIST_FOREACH(i, &m->plugins)
         plugin_free(LIST_ENTRY(i, Plugin, plugins));

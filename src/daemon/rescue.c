@@ -8,6 +8,7 @@
 #include "common/process.h"
 #include "common/time-util.h"
 #include "daemon/engine-loop.h"
+#include "daemon/host-wake.h"
 #include "daemon/log.h"
 #include "daemon/messages.h"
 
@@ -29,6 +30,7 @@ typedef struct Rescue {
         sd_event *event;
         sd_event_source *timer; /* the engine's one deadline */
         sd_event_source *limit, *look;
+        HostWake *wake;
         bool is_late; /* agents that have not come by now are not waited for any more */
         sd_bus *bus;
         Login1 *login1; /* while the host is asleep */
@@ -199,26 +201,30 @@ static int rescue_begin(Rescue *r, CycleEvent event) {
         return k;
 }
 
-static void rescue_on_awake(Rescue *r, CycleEvent event) {
+static void rescue_wake(void *userdata) {
+        Rescue *r = userdata;
+
         if (r->limit)
                 return;
         login1_trust(r->login1);
-        if (rescue_begin(r, event) < 0)
+        if (rescue_begin(r, CYCLE_EVENT_WAKE) < 0)
                 (void) sd_event_exit(r->event, EXIT_FAILURE);
+}
+
+static void on_awake(void *userdata) {
+        Rescue *r = userdata;
+
+        host_wake_soon(r->wake, rescue_wake);
 }
 
 static void on_sleep(void *userdata, bool start) {
         if (!start)
-                rescue_on_awake(userdata, CYCLE_EVENT_WAKE);
+                on_awake(userdata);
 }
 
 static void on_shutdown(void *userdata, bool start) {
         if (start)
-                rescue_on_awake(userdata, CYCLE_EVENT_SHUTDOWN);
-}
-
-static void on_not_sleeping(void *userdata) {
-        rescue_on_awake(userdata, CYCLE_EVENT_NOT_SLEEPING);
+                on_awake(userdata);
 }
 
 static void on_delay_max(void *userdata _unused_, uint64_t usec _unused_) {
@@ -230,7 +236,7 @@ static void on_present(void *userdata _unused_, bool present _unused_) {
 static const Login1Ops login1_ops = {
         .on_sleep = on_sleep,
         .on_shutdown = on_shutdown,
-        .on_not_sleeping = on_not_sleeping,
+        .on_not_sleeping = on_awake,
         .on_delay_max = on_delay_max,
         .on_present = on_present,
 };
@@ -283,6 +289,7 @@ static void rescue_done(Rescue *r) {
         journal_free(r->journal);
         runtime_state_free(r->runtime_state);
         config_free(r->config);
+        host_wake_free(r->wake);
         sd_event_source_disable_unref(r->look);
         sd_event_source_disable_unref(r->limit);
         sd_event_source_disable_unref(r->timer);
@@ -296,9 +303,10 @@ static int rescue_start_loop(Rescue *r) {
         if (k < 0)
                 return k;
         k = sd_event_add_post(r->event, &r->look, on_look, r);
-        if (k >= 0)
-                (void) sd_event_source_set_description(r->look, "what-is-left");
-        return k;
+        if (k < 0)
+                return k;
+        (void) sd_event_source_set_description(r->look, "what-is-left");
+        return host_wake_new(r->event, SD_EVENT_PRIORITY_IMPORTANT, r, &r->wake);
 }
 
 /* Who has the journal, should a daemon want it. */

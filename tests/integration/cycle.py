@@ -201,6 +201,28 @@ class MixedCycle(SuspenddCase):
         self.suspendd.wait_record(number)
         self.assertEqual(vm.status(), "paused")
 
+    def test_stop_that_was_not_read_before_the_wake_is_no_less_its_users(self):
+        vm = self.bare("unread")
+        self.host.set_sleep("hold")
+        self.addCleanup(self.host.set_sleep, 1)
+        for _ in range(4):
+            number = self.suspendd.last_number() + 1
+            self.host.request_suspend()
+            self.host.wait_asleep()
+            # All of it is there at once when the daemon has a CPU again.
+            self.suspendd.kill("STOP")
+            try:
+                vm.cont()
+                vm.stop()
+                self.host.wake()
+                self.host.wait_awake()
+            finally:
+                self.suspendd.kill("CONT")
+            self.suspendd.wait_record(number)
+            self.assertEqual(vm.status(), "paused")
+            vm.cont()
+            self.suspendd.wait_machine("unread", run_state="running")
+
     def test_machine_whose_state_is_saved_meanwhile_runs_again(self):
         vm = WithDisk(self.host.scratch, "saved", self.host, kind="none").start()
         self.addCleanup(vm.kill)

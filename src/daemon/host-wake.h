@@ -1,0 +1,35 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#pragma once
+
+/*
+ * The Host's Wake
+ *
+ * A process that had no CPU for a while finds everything at once: that the host is awake, and what VMMs have
+ * said before. The bus goes first, and a user who ran a VM while the host slept, and stopped it again, would
+ * have his stop taken for ours, and undone. So a wake is acted on behind what is there to be read.
+ */
+
+#include <systemd/sd-event.h>
+#include "common/macro.h"
+
+/* Plugins read what VMMs say with SD_EVENT_PRIORITY_NORMAL, which goes before. */
+#define HOST_WAKE_PRIORITY (SD_EVENT_PRIORITY_NORMAL + 1)
+
+typedef struct HostWake HostWake;
+typedef void (*HostWakeFn)(void *userdata);
+
+/*
+ * @urgent is the priority with which a wake goes ahead after 100 ms, however much there still is to be read.
+ *
+ * Returns: 0; a negative errno.
+ */
+int host_wake_new(sd_event *event, int64_t urgent, void *userdata, HostWake **ret);
+HostWake *host_wake_free(HostWake *w);
+
+DEFINE_CLEANUP(HostWake *, host_wake_free);
+
+/* Has @act called behind what there is to be read, in the place of what it was to be before. Needs no memory. */
+void host_wake_soon(HostWake *w, HostWakeFn act);
+
+/* Calls what is due, if something is: what comes now came after the wake. */
+void host_wake_now(HostWake *w);

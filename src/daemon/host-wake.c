@@ -6,13 +6,23 @@
 
 /* Monitors that say all they may at once are read in less, hundreds of them. */
 #define LIMIT_USEC (100 * USEC_PER_MSEC)
+/* Turns of the loop, one for each that is read. In fewer it had no CPU to read with, and the time does not count. */
+#define TURNS_MIN 64
 
 struct HostWake {
         sd_event_source *quiet; /* nothing is left to be read */
         sd_event_source *limit;
         HostWakeFn due; /* NULL: nothing */
+        uint64_t since_turn;
         void *userdata;
 };
+
+static uint64_t host_wake_turn(const HostWake *w) {
+        uint64_t turn = 0;
+
+        (void) sd_event_get_iteration(sd_event_source_get_event(w->limit), &turn);
+        return turn;
+}
 
 static void host_wake_enable(HostWake *w, int enabled) {
         (void) sd_event_source_set_enabled(w->quiet, enabled);
@@ -35,8 +45,13 @@ void host_wake_soon(HostWake *w, HostWakeFn act) {
         w->due = act;
         if (!is_first)
                 return;
+        w->since_turn = host_wake_turn(w);
         (void) sd_event_source_set_time_relative(w->limit, LIMIT_USEC);
         host_wake_enable(w, SD_EVENT_ONESHOT);
+}
+
+bool host_wake_is_due(const HostWake *w) {
+        return w->due;
 }
 
 static int on_quiet(sd_event_source *s _unused_, void *userdata) {
@@ -44,9 +59,15 @@ static int on_quiet(sd_event_source *s _unused_, void *userdata) {
         return 0;
 }
 
-static int on_limit(sd_event_source *s _unused_, uint64_t usec _unused_, void *userdata) {
-        host_wake_now(userdata);
-        return 0;
+static int on_limit(sd_event_source *s, uint64_t usec _unused_, void *userdata) {
+        HostWake *w = userdata;
+
+        if (host_wake_turn(w) - w->since_turn >= TURNS_MIN) {
+                host_wake_now(w);
+                return 0;
+        }
+        (void) sd_event_source_set_time_relative(s, LIMIT_USEC);
+        return sd_event_source_set_enabled(s, SD_EVENT_ONESHOT);
 }
 
 static int host_wake_prepare(sd_event_source *s, const char *description, int64_t priority) {

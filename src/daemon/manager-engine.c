@@ -7,8 +7,7 @@
 #include "daemon/log.h"
 #include "daemon/manager-internal.h"
 
-static void ops_take_lock(void *userdata) {
-        Manager *m = userdata;
+void manager_take_lock(Manager *m) {
         int r;
 
         if (m->private->is_quitting)
@@ -16,6 +15,10 @@ static void ops_take_lock(void *userdata) {
         r = inhibitor_take(m->delay_lock, LOCK_WHY);
         if (r < 0 && r != -EALREADY)
                 (void) log_error_errno(r, "Cannot ask logind for a delay lock");
+}
+
+static void ops_take_lock(void *userdata) {
+        manager_take_lock(userdata);
 }
 
 static void ops_let_go(void *userdata) {

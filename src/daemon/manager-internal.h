@@ -33,6 +33,9 @@ struct ManagerPrivate {
         int lock_error;
 };
 
+/* Asks for the delay lock, unless it is held, or we are ending. */
+void manager_take_lock(Manager *m);
+
 /* Lets the chores run when nobody waits: block lock, readiness, status, a reload that is due. */
 void manager_chores(Manager *m);
 

@@ -51,6 +51,8 @@ static void on_sleep(void *userdata, bool start) {
         Manager *m = userdata;
 
         if (!start) {
+                /* Whatever is read meanwhile: the next sleep may be announced at once. */
+                manager_take_lock(m);
                 host_wake_soon(m->private->wake, manager_wake);
                 return;
         }
@@ -64,8 +66,10 @@ static void on_sleep(void *userdata, bool start) {
 static void on_shutdown(void *userdata, bool start) {
         Manager *m = userdata;
 
-        if (start)
-                cycle_handle(m->cycle, CYCLE_EVENT_SHUTDOWN);
+        if (!start)
+                return;
+        host_wake_now(m->private->wake);
+        cycle_handle(m->cycle, CYCLE_EVENT_SHUTDOWN);
 }
 
 static void manager_not_sleeping(void *userdata) {
@@ -138,7 +142,8 @@ static const Login1Ops login1_ops = {
 static void on_clock_jump(void *userdata, int64_t slept_ns, int64_t stepped_ns) {
         Manager *m = userdata;
 
-        if (slept_ns > 0 && m->cycle->state == CYCLE_SLEEPING)
+        if (slept_ns > 0 && m->cycle->state == CYCLE_SLEEPING &&
+            !host_wake_is_due(m->private->wake))
                 login1_slept(m->login1);
         cycle_on_clock_jump(m->cycle, stepped_ns);
 }
@@ -220,6 +225,7 @@ static int on_signal(
         (void) sd_event_source_set_description(m->private->quit_timer, "quit-limit");
         /* When the loop ends, the bus is closed with it, and no reply would leave any more. */
         mode_store_cancel(m->private->mode_store);
+        host_wake_now(m->private->wake);
         cycle_handle(m->cycle, CYCLE_EVENT_QUIT);
         manager_chores(m);
         return 0;

@@ -37,9 +37,7 @@ static int on_read(sd_event_source *s, int fd, uint32_t events, void *userdata) 
 
         (void) s;
         (void) events;
-        if (is_endless)
-                (void) usleep(100);
-        else
+        if (!is_endless)
                 ck_assert_int_eq(read(fd, &byte, 1), 1);
         seen_here->n_read++;
         return 0;
@@ -64,6 +62,15 @@ static void teardown(void) {
         event = sd_event_unref(event);
 }
 
+static void run_until(const unsigned *n, unsigned wanted) {
+        uint64_t limit = clock_now_usec(CLOCK_MONOTONIC) + 10 * USEC_PER_SEC;
+
+        while (*n < wanted && clock_now_usec(CLOCK_MONOTONIC) < limit)
+                ck_assert_int_ge(sd_event_run(event, USEC_PER_MSEC), 0);
+        ck_assert_uint_eq(*n, wanted);
+}
+
+/* To see that nothing happens any more. */
 static void run_for(uint64_t usec) {
         uint64_t end = clock_now_usec(CLOCK_MONOTONIC) + usec;
 
@@ -90,8 +97,7 @@ START_TEST(test_wake_comes_behind_what_is_there_to_be_read) {
         have_read(5, &b);
         ck_assert_int_ge(sd_event_add_defer(event, &urgent, on_urgent, NULL), 0);
         ck_assert_int_ge(sd_event_source_set_priority(urgent, SD_EVENT_PRIORITY_IMPORTANT), 0);
-        run_for(20 * USEC_PER_MSEC);
-        ck_assert_uint_eq(seen.n_woke, 1);
+        run_until(&seen.n_woke, 1);
         ck_assert_uint_eq(seen.n_read_before, 14);
         run_for(150 * USEC_PER_MSEC);
         ck_assert_uint_eq(seen.n_woke, 1);
@@ -101,25 +107,39 @@ START_TEST(test_wake_comes_behind_what_is_there_to_be_read) {
 }
 END_TEST
 
+START_TEST(test_time_without_a_cpu_is_no_time_to_read) {
+        sd_event_source *said = NULL;
+
+        have_read(9, &said);
+        host_wake_soon(wake, on_wake);
+        (void) usleep(120 * USEC_PER_MSEC);
+        run_until(&seen.n_woke, 1);
+        ck_assert_uint_eq(seen.n_read_before, 9);
+        sd_event_source_disable_unref(said);
+}
+END_TEST
+
 START_TEST(test_wake_does_not_wait_for_ever) {
         sd_event_source *flood = NULL;
         int64_t began_ns = clock_now_ns(CLOCK_MONOTONIC);
 
         is_endless = true;
         have_read(1, &flood);
-        run_for(USEC_PER_MSEC);
+        run_until(&seen.n_read, 1);
         host_wake_soon(wake, on_wake);
-        while (seen.n_woke == 0 && clock_now_ns(CLOCK_MONOTONIC) - began_ns < 10 * NSEC_PER_SEC)
-                ck_assert_int_ge(sd_event_run(event, USEC_PER_MSEC), 0);
-        ck_assert_uint_eq(seen.n_woke, 1);
+        run_until(&seen.n_woke, 1);
         ck_assert_int_ge(seen.woke_ns - began_ns, 100 * NSEC_PER_MSEC);
         sd_event_source_disable_unref(flood);
 }
 END_TEST
 
 START_TEST(test_last_of_two_is_what_it_is) {
+        ck_assert(!host_wake_is_due(wake));
         host_wake_soon(wake, on_early);
         host_wake_soon(wake, on_wake);
+        ck_assert(host_wake_is_due(wake));
+        run_until(&seen.n_woke, 1);
+        ck_assert(!host_wake_is_due(wake));
         run_for(150 * USEC_PER_MSEC);
         ck_assert_uint_eq(seen.n_early, 0);
         ck_assert_uint_eq(seen.n_woke, 1);
@@ -135,8 +155,7 @@ START_TEST(test_what_comes_after_the_wake_does_not_overtake_it) {
         run_for(150 * USEC_PER_MSEC);
         ck_assert_uint_eq(seen.n_woke, 1);
         host_wake_soon(wake, on_wake);
-        run_for(10 * USEC_PER_MSEC);
-        ck_assert_uint_eq(seen.n_woke, 2);
+        run_until(&seen.n_woke, 2);
 }
 END_TEST
 
@@ -146,6 +165,7 @@ int main(void) {
         tcase_add_checked_fixture(c, setup, teardown);
         tcase_set_timeout(c, 30);
         tcase_add_test(c, test_wake_comes_behind_what_is_there_to_be_read);
+        tcase_add_test(c, test_time_without_a_cpu_is_no_time_to_read);
         tcase_add_test(c, test_wake_does_not_wait_for_ever);
         tcase_add_test(c, test_last_of_two_is_what_it_is);
         tcase_add_test(c, test_what_comes_after_the_wake_does_not_overtake_it);

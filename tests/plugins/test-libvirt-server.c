@@ -476,45 +476,6 @@ START_TEST(test_nor_is_one_that_was_made_while_ours_waited) {
 }
 END_TEST
 
-START_TEST(test_nor_is_one_that_was_made_out_of_ours) {
-        struct suspendd_machine *m = machine_of_default();
-        virDomainPtr dom = domain_of("test");
-
-        begin(suspendd_plugin.pause, m);
-        ck_assert_int_eq(await_done()->result, 0);
-        settle();
-        n_history = 0;
-        /* Both are there at once. */
-        ck_assert_int_eq(virDomainResume(dom), 0);
-        ck_assert_int_eq(virDomainSuspend(dom), 0);
-        FAKE_HOST_WAIT(&fake, n_history >= 2);
-        settle();
-        expect_foreign(m);
-        (void) virDomainFree(dom);
-}
-END_TEST
-
-/* One cycle after the other, and events that come behind the answers. */
-START_TEST(test_what_we_have_done_before_is_no_other_hands) {
-        struct suspendd_machine *m = machine_of_default();
-
-        for (unsigned i = 0; i < 8; i++) {
-                begin(suspendd_plugin.pause, m);
-                (void) await_done();
-                if (i % 2 == 1)
-                        settle();
-                ck_assert_int_eq(m->state, SUSPENDD_STATE_PAUSED);
-                begin(suspendd_plugin.resume, m);
-                (void) await_done();
-                if (i % 4 > 1)
-                        settle();
-        }
-        settle();
-        ck_assert(!was_told(SUSPENDD_STATE_OTHER));
-        ck_assert_int_eq(m->state, SUSPENDD_STATE_RUNNING);
-}
-END_TEST
-
 /* The sleep was called off and came again, and libvirt had not answered the first pause yet. */
 START_TEST(test_a_pause_of_ours_stays_ours_if_it_is_asked_for_again) {
         struct suspendd_machine *m = machine_of_default();
@@ -979,8 +940,6 @@ static void add_tests(TCase *c) {
         tcase_add_test(c, test_what_another_client_does_is_told);
         tcase_add_test(c, test_a_pause_that_somebody_else_made_before_is_not_ours);
         tcase_add_test(c, test_nor_is_one_that_was_made_while_ours_waited);
-        tcase_add_test(c, test_nor_is_one_that_was_made_out_of_ours);
-        tcase_add_test(c, test_what_we_have_done_before_is_no_other_hands);
         tcase_add_test(c, test_a_pause_of_ours_stays_ours_if_it_is_asked_for_again);
         tcase_add_loop_test(c, test_a_domain_destroyed_amidst_an_act_ends_the_step_and_goes, 0, 2);
         tcase_add_test(c, test_mode_in_the_definition_is_told_and_so_are_its_changes);

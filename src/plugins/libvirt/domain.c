@@ -35,9 +35,7 @@ struct Domain {
         enum suspendd_run_state told; /* by the event of then, if it tells */
         int64_t stamp_boottime_ns;    /* QEMU's, when its vCPUs were last stopped or run */
         int64_t paused_ns;            /* the last event that its vCPUs were stopped */
-        int64_t own_pause_ns; /* ours, as long as nothing else is known to have come; else 0 */
-        bool was_run;         /* by another hand, out of that */
-        bool is_as_wanted;    /* it was last read by an act that had reached what it was for */
+        bool is_as_wanted; /* it was last read by an act that had reached what it was for */
         bool is_dirty;
         bool is_away;       /* its server */
         bool is_agent_hung; /* its agent did not answer the last time */
@@ -108,15 +106,9 @@ static void domain_changed(Domain *d) {
         d->host->machine_change(d->machine, &info);
 }
 
-static void domain_forget_pause(Domain *d) {
-        d->own_pause_ns = 0;
-        d->was_run = false;
-}
-
 static void domain_tell(
                 Domain *d, enum suspendd_run_state state, const char *detail, int64_t boottime_ns) {
         d->state = state;
-        domain_forget_pause(d);
         if (d->machine)
                 d->host->machine_state(d->machine, state, detail, boottime_ns);
 }
@@ -177,21 +169,9 @@ void domain_see(Domain *d, const Reading *r) {
         domain_tell(d, state, detail, r->boottime_ns);
 }
 
-/*
- * Behind the event of our own pause, and with nothing of ours since, another hand has run it, and has stopped it again:
- * a look that comes after both sees no difference.
- */
-static void domain_watch_pause(Domain *d, enum suspendd_run_state told) {
-        if (told == SUSPENDD_STATE_RUNNING)
-                d->was_run |= d->own_pause_ns != 0 && d->paused_ns >= d->own_pause_ns;
-        else if (told == SUSPENDD_STATE_PAUSED && d->was_run)
-                domain_tell(d, SUSPENDD_STATE_OTHER, "paused by another hand", 0);
-}
-
 EventAnswer domain_on_event(Domain *d, int64_t at_ns, enum suspendd_run_state told) {
         bool is_late = at_ns - d->reading.asked_ns < ECHO_NS;
 
-        domain_watch_pause(d, told);
         d->event_ns = MAX(d->event_ns, at_ns);
         d->told = told;
         if (told == SUSPENDD_STATE_PAUSED)
@@ -257,8 +237,6 @@ static void lane_start(Domain *d, Lane *lane) {
         if (lane->running || !lane->next || d->is_away)
                 return;
         lane->running = TAKE_PTR(lane->next);
-        if (lane == &d->vcpu)
-                domain_forget_pause(d);
         lane->running->reading = d->reading;
         lane->running->is_fresh = d->state != SUSPENDD_STATE_UNKNOWN && !d->is_mistaken &&
                                   !d->is_suspend_out && !lane->running->is_again &&
@@ -389,8 +367,6 @@ static void domain_finish(Domain *d, ActCall *a) {
         if (a->has_read)
                 domain_see(d, &a->reading);
         d->is_as_wanted = domain_is_as_wanted(d, a);
-        if (d->is_as_wanted && a->act == SUSPENDD_ACT_PAUSE && a->has_struck && !a->was_foreign)
-                d->own_pause_ns = a->struck_ns;
         if (a->is_woken_unseen)
                 domain_changed(d);
         domain_answer(d, a);

@@ -21,6 +21,7 @@
 #include "plugins/libvirt/definition.h"
 #include "plugins/libvirt/event-loop.h"
 #include "plugins/libvirt/look.h"
+#include "plugins/libvirt/pool.h"
 #include "plugins/libvirt/thread.h"
 
 #define DEFAULT "test:///default"
@@ -29,6 +30,7 @@
 #define RSS_GROWTH_MAX_KIB 1024
 #define IN_USE_GROWTH_MAX_KIB 128
 #define HISTORY_MAX 64
+#define N_MEDDLED 2 /* events */
 
 static FakeHost fake;
 static void *instance;
@@ -47,6 +49,9 @@ static size_t n_history;
 static atomic_uint n_facts_lacking, n_threads_lacking, n_states_lacking, n_definitions_lacking;
 static atomic_uint n_listed, n_domains_gone;
 static atomic_bool is_dead; /* each connection */
+/* another client, before the next call for a domain begins; what is told after that is held up */
+static atomic_bool is_meddled_with, is_held_up;
+static atomic_uint n_heard; /* events, each behind the plugin */
 
 static bool is_lacking(atomic_uint *n) {
         unsigned before = *n;
@@ -62,6 +67,7 @@ __typeof__(virConnectIsAlive) __real_virConnectIsAlive, __wrap_virConnectIsAlive
 __typeof__(virConnectListAllDomains) __real_virConnectListAllDomains,
                 __wrap_virConnectListAllDomains;
 __typeof__(virDomainGetState) __real_virDomainGetState, __wrap_virDomainGetState;
+__typeof__(call_domain) __real_call_domain, __wrap_call_domain;
 __typeof__(virDomainGetXMLDesc) __real_virDomainGetXMLDesc, __wrap_virDomainGetXMLDesc;
 
 int __wrap_look_at_facts(virDomainPtr dom, const char *state_directory, DomainFacts *ret) {
@@ -90,6 +96,40 @@ int __wrap_virDomainGetState(virDomainPtr dom, int *state, int *reason, unsigned
         }
         return is_lacking(&n_states_lacking) ? -1
                                              : __real_virDomainGetState(dom, state, reason, flags);
+}
+
+static void on_lifecycle(
+                virConnectPtr conn, virDomainPtr dom, int event, int detail, void *userdata) {
+        (void) conn;
+        (void) dom;
+        (void) event;
+        (void) detail;
+        (void) userdata;
+        if (atomic_fetch_add(&n_heard, 1) + 1 != N_MEDDLED)
+                return;
+        for (uint64_t until = fake_host_deadline();
+             is_held_up && fake_host_deadline_is_ahead(until);)
+                (void) sched_yield();
+}
+
+/* Stops it, runs it, and has both told, in the thread of the call. */
+static void meddle(void) {
+        virDomainPtr dom = virDomainLookupByName(other, "test");
+        uint64_t until = fake_host_deadline();
+
+        ck_assert_int_eq(virDomainSuspend(dom), 0);
+        ck_assert_int_eq(virDomainResume(dom), 0);
+        while (n_heard < N_MEDDLED) {
+                ck_assert(fake_host_deadline_is_ahead(until));
+                (void) sched_yield();
+        }
+        (void) virDomainFree(dom);
+}
+
+virDomainPtr __wrap_call_domain(Call *c, const unsigned char *uuid) {
+        if (atomic_exchange(&is_meddled_with, false))
+                meddle();
+        return __real_call_domain(c, uuid);
 }
 
 char *__wrap_virDomainGetXMLDesc(virDomainPtr dom, unsigned flags) {
@@ -473,6 +513,29 @@ START_TEST(test_nor_is_one_that_was_made_while_ours_waited) {
         ck_assert_int_eq(await_done()->result, 0);
         expect_foreign(m);
         (void) virDomainFree(dom);
+}
+END_TEST
+
+START_TEST(test_but_one_that_was_undone_before_ours_leaves_ours_ours) {
+        struct suspendd_machine *m = machine_of_default();
+        int id = virConnectDomainEventRegisterAny(
+                        other,
+                        NULL,
+                        VIR_DOMAIN_EVENT_ID_LIFECYCLE,
+                        VIR_DOMAIN_EVENT_CALLBACK(on_lifecycle),
+                        NULL,
+                        NULL);
+
+        ck_assert_int_ge(id, 0);
+        is_meddled_with = is_held_up = true;
+        begin(suspendd_plugin.pause, m);
+        FAKE_HOST_WAIT(&fake, fake_host_find_done(&fake, last_step));
+        ck_assert_uint_eq(n_heard, N_MEDDLED); /* our own is yet to come */
+        is_held_up = false;
+        ck_assert_int_eq(await_done()->result, 0);
+        ck_assert_int_eq(m->state, SUSPENDD_STATE_PAUSED);
+        ck_assert(!was_told(SUSPENDD_STATE_OTHER));
+        ck_assert_int_eq(virConnectDomainEventDeregisterAny(other, id), 0);
 }
 END_TEST
 
@@ -940,6 +1003,7 @@ static void add_tests(TCase *c) {
         tcase_add_test(c, test_what_another_client_does_is_told);
         tcase_add_test(c, test_a_pause_that_somebody_else_made_before_is_not_ours);
         tcase_add_test(c, test_nor_is_one_that_was_made_while_ours_waited);
+        tcase_add_test(c, test_but_one_that_was_undone_before_ours_leaves_ours_ours);
         tcase_add_test(c, test_a_pause_of_ours_stays_ours_if_it_is_asked_for_again);
         tcase_add_loop_test(c, test_a_domain_destroyed_amidst_an_act_ends_the_step_and_goes, 0, 2);
         tcase_add_test(c, test_mode_in_the_definition_is_told_and_so_are_its_changes);

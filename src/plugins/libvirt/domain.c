@@ -34,7 +34,7 @@ struct Domain {
         int64_t event_ns;
         enum suspendd_run_state told; /* by the event of then, if it tells */
         int64_t stamp_boottime_ns;    /* QEMU's, when its vCPUs were last stopped or run */
-        int64_t paused_ns;            /* the last event that its vCPUs were stopped */
+        int64_t paused_ns; /* the last event that its vCPUs were stopped; 0: it has run since */
         bool is_as_wanted; /* it was last read by an act that had reached what it was for */
         bool is_dirty;
         bool is_away;       /* its server */
@@ -176,6 +176,8 @@ EventAnswer domain_on_event(Domain *d, int64_t at_ns, enum suspendd_run_state to
         d->told = told;
         if (told == SUSPENDD_STATE_PAUSED)
                 d->paused_ns = MAX(d->paused_ns, at_ns);
+        else if (told == SUSPENDD_STATE_RUNNING)
+                d->paused_ns = 0;
         if (d->vcpu.running)
                 return EVENT_IS_COVERED;
         /* An event of the opposite is another hand's. */

@@ -4,7 +4,9 @@
 #include <stdlib.h>
 #include "common/time-util.h"
 
-/* Monitors that say all they may at once are read in less, hundreds of them. */
+/* Plugins read what VMMs say with SD_EVENT_PRIORITY_NORMAL, which goes before. */
+#define QUIET_PRIORITY (SD_EVENT_PRIORITY_NORMAL + 1)
+/* As long as VMMs that never fall silent may put it off. */
 #define LIMIT_USEC (100 * USEC_PER_MSEC)
 /* Turns of the loop, one for each that is read. In fewer it had no CPU to read with, and the time does not count. */
 #define TURNS_MIN 64
@@ -87,7 +89,7 @@ int host_wake_new(sd_event *event, int64_t urgent, void *userdata, HostWake **re
         w->userdata = userdata;
         r = sd_event_add_defer(event, &w->quiet, on_quiet, w);
         if (r >= 0)
-                r = host_wake_prepare(w->quiet, "wake", HOST_WAKE_PRIORITY);
+                r = host_wake_prepare(w->quiet, "wake", QUIET_PRIORITY);
         if (r >= 0)
                 r = sd_event_add_time(event, &w->limit, CLOCK_MONOTONIC, 0, 1, on_limit, w);
         if (r >= 0)

@@ -13,9 +13,6 @@
 #include <systemd/sd-event.h>
 #include "common/macro.h"
 
-/* Plugins read what VMMs say with SD_EVENT_PRIORITY_NORMAL, which goes before. */
-#define HOST_WAKE_PRIORITY (SD_EVENT_PRIORITY_NORMAL + 1)
-
 typedef struct HostWake HostWake;
 typedef void (*HostWakeFn)(void *userdata);
 

@@ -273,7 +273,6 @@ START_TEST(test_monitor_that_only_greets_is_announced_too) {
 }
 END_TEST
 
-/* It is announced anew: what was asked of the one before is over, and holds nothing up. */
 /* It is announced without knowing more, and once more when that is known. */
 START_TEST(test_monitor_that_only_greets_is_known_later_though_memory_is_lacking) {
         load();
@@ -298,6 +297,7 @@ START_TEST(test_monitor_that_only_greets_is_known_later_though_memory_is_lacking
 }
 END_TEST
 
+/* It is announced anew: what was asked of the one before is over, and holds nothing up. */
 START_TEST(test_step_of_a_machine_that_was_not_known_yet_is_over_once_it_is) {
         struct suspendd_machine *m;
 

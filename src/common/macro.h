@@ -79,9 +79,11 @@ static inline void freep(void *p) {
         free(*(void **) p);
 }
 
+/* Closes it once, however often it is called: by the next time its number may be another's. */
 static inline void closep(int *fd) {
         if (*fd >= 0)
                 (void) close(*fd);
+        *fd = -1;
 }
 
 static inline void fclosep(FILE **f) {

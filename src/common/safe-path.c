@@ -11,7 +11,6 @@ bool user_is_us(uid_t user) {
 
 void safe_path_done(SafePath *p) {
         closep(&p->fd);
-        p->fd = -1;
 }
 
 SafePathName safe_path_name(const SafePath *p) {

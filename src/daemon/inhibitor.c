@@ -158,7 +158,6 @@ static int on_barrier(sd_bus_message *m, void *userdata, sd_bus_error *error) {
 
         (void) log_warning("logind came back without our %s lock: taking it anew", i->mode);
         closep(&i->fd);
-        i->fd = -1;
         if (!i->call)
                 inhibitor_ask(i);
         return 0;
@@ -242,7 +241,6 @@ int inhibitor_reword(Inhibitor *i, const char *why) {
 
 void inhibitor_drop(Inhibitor *i) {
         closep(&i->fd);
-        i->fd = -1;
         i->call = sd_bus_slot_unref(i->call);
         i->barrier = sd_bus_slot_unref(i->barrier);
         inhibitor_retry_never(i);

@@ -94,7 +94,6 @@ int state_open(State *s, const char *directory) {
 
 void state_close(State *s) {
         closep(&s->lock_fd);
-        s->lock_fd = -1;
         s->directory = NULL;
 }
 

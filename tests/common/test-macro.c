@@ -29,6 +29,23 @@ START_TEST(test_cleanup_closes) {
 }
 END_TEST
 
+START_TEST(test_closed_is_not_closed_again) {
+        int other;
+
+        {
+                _cleanup_close_ int fd = open("/dev/null", O_RDONLY | O_CLOEXEC);
+
+                closep(&fd);
+                ck_assert_int_eq(fd, -1);
+                other = open("/dev/null",
+                             O_RDONLY | O_CLOEXEC); /* the number that has become free */
+        }
+
+        ck_assert_int_ge(fcntl(other, F_GETFD), 0);
+        (void) close(other);
+}
+END_TEST
+
 START_TEST(test_str_replace_owns_its_copy) {
         _cleanup_free_ char *p = NULL;
         char s[] = "one";
@@ -76,6 +93,7 @@ int main(void) {
 
         tcase_add_test(tcase, test_take_leaves_nothing_behind);
         tcase_add_test(tcase, test_cleanup_closes);
+        tcase_add_test(tcase, test_closed_is_not_closed_again);
         tcase_add_test(tcase, test_str_replace_owns_its_copy);
         tcase_add_test(tcase, test_str_equal_takes_null);
         tcase_add_test(tcase, test_min_max_evaluate_once);

@@ -105,7 +105,6 @@ int store_new(const struct suspendd_host *host, const char *directory, Store **r
 static void store_close_directories(Store *s) {
         closep(&s->place.pages);
         closep(&s->place.states);
-        s->place.pages = s->place.states = -1;
 }
 
 Store *store_free(Store *s) {

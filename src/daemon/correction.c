@@ -89,13 +89,25 @@ CorrectionNext correction_on_reader(
 
 /* its agent */
 
-/* One that misses the mark once may have been held up; one that does so twice has a longer way. */
-static int64_t next_lead_ns(const Correction *c, int64_t off_ns) {
+/*
+ * How long a set is under way is what it has in each case; whatever comes on top of that is chance, on a busy
+ * machine tens of milliseconds. So the shortest way counts, once two are known.
+ */
+static void learn_way(Correction *c, int64_t off_ns) {
+        int64_t way_ns = c->lead_ns - off_ns;
+
+        if (!c->is_set || magnitude(off_ns) > WAY_MAX_NS)
+                return;
+        c->way_ns = c->ways == 0 ? way_ns : MIN(c->way_ns, way_ns);
+        c->ways++;
+}
+
+static int64_t next_lead_ns(const Correction *c) {
         int64_t lead_ns = c->best_uncertainty_ns + (c->is_ahead_known ? c->ahead_ns : 0);
 
-        if (!c->is_set || c->report.tries < 2 || magnitude(off_ns) > WAY_MAX_NS)
+        if (c->ways < 2)
                 return lead_ns;
-        return MAX(MIN(c->lead_ns - off_ns, lead_ns + WAY_MAX_NS), lead_ns - WAY_MAX_NS);
+        return MAX(MIN(c->way_ns, lead_ns + WAY_MAX_NS), lead_ns - WAY_MAX_NS);
 }
 
 /* Whether a clock that was set and is under the threshold is worth one more try. */
@@ -110,7 +122,8 @@ static bool is_worth_refining(Correction *c, const Policy *policy, int64_t off_n
 }
 
 static CorrectionNext set(Correction *c, int64_t off_ns) {
-        c->lead_ns = next_lead_ns(c, off_ns);
+        learn_way(c, off_ns);
+        c->lead_ns = next_lead_ns(c);
         c->is_set = false;
         c->report.tries++;
         c->is_set_pending = true;
@@ -150,7 +163,8 @@ static CorrectionNext judge(Correction *c, const Policy *policy, uint64_t now_us
         }
         if (off > policy->backward_max_ns)
                 return finish(c, CORRECTION_REFUSED);
-        if (c->report.tries >= CORRECTION_TRIES_MAX)
+        if (c->report.tries >= CORRECTION_TRIES_MAX ||
+            (c->report.tries > 0 && now_usec >= c->give_up_usec))
                 return finish(c, CORRECTION_GAVE_UP);
         c->report.set_after_usec = now_usec - c->began_usec;
         return set(c, off);
@@ -202,7 +216,7 @@ CorrectionNext correction_on_set(Correction *c, int result, uint64_t now_usec) {
         return CORRECTION_NEXT_PAUSE;
 }
 
-/* 20 ms, 40, 80, … to the first of what it does not reach; 20 ms, 80, 320, 1.28 s after a set. */
+/* 20 ms, 40, 80, … to the first of what it does not reach; 20 ms, 80, 320, then 1.28 s after a set. */
 uint64_t correction_pause_usec(const Correction *c) {
         unsigned tries = MAX(MIN(c->report.tries, 4U), 1U);
 

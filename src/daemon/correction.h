@@ -15,7 +15,8 @@
 #include "plugins/plugin-api.h"
 
 #define CORRECTION_SAMPLES_MAX 4
-#define CORRECTION_TRIES_MAX 4
+/* More than half of them lie 1.28 s apart: a machine that is busy with the wake is not so for seconds. */
+#define CORRECTION_TRIES_MAX 8
 
 typedef enum CorrectionVerdict {
         CORRECTION_NONE,        /* not tried: nothing to read it by, or switched off */
@@ -72,6 +73,8 @@ typedef struct Correction {
         unsigned failures;   /* in a row */
         int64_t best_ns, best_uncertainty_ns;
         int64_t lead_ns;
+        unsigned ways;  /* how many sets have told theirs */
+        int64_t way_ns; /* the shortest: what a set must lead by to be right */
         /* CLOCK_MONOTONIC */
         uint64_t began_usec, sampling_usec, give_up_usec;
         CorrectionReport report;

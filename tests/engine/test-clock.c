@@ -178,6 +178,31 @@ START_TEST(test_way_to_the_guest_is_learned) {
 }
 END_TEST
 
+/* What comes late by chance is not taken for the way: the shortest is, and there are tries enough to learn it. */
+static const struct {
+        int64_t error_ns,
+                        ahead_ns; /* how much too late it is set, and what it is sent ahead for the way known by then */
+} held_up[] = {
+        { -MS(50), 0 }, { -MS(30), 0 }, { -MS(40), MS(30) }, { 0, MS(30) }, { 0, 0 },
+};
+
+START_TEST(test_chance_teaches_no_way) {
+        rig_sleep(&r);
+        rig_pass(&r, 1 * USEC_PER_SEC);
+        rig_wake(&r, HOUR_USEC);
+        for (unsigned i = 0; i < ARRAY_LEN(held_up); i++) {
+                while (vm->n_acts[SUSPENDD_ACT_SET_TIME] <= i)
+                        ck_assert(rig_next(&r));
+                vm->set_error_ns = held_up[i].error_ns;
+                ck_assert_int_eq(vm->last_lead_ns - vm->rtt_ns / 2, held_up[i].ahead_ns);
+        }
+        rig_pass(&r, 60 * USEC_PER_SEC);
+        ck_assert_int_eq(report()->verdict, CORRECTION_SET);
+        ck_assert_uint_eq(report()->tries, ARRAY_LEN(held_up));
+        ck_assert_int_eq(fake_vm_clock_offset_ns(vm), 0);
+}
+END_TEST
+
 /* Held up by less than the threshold: one more try, and no more. */
 START_TEST(test_set_clock_is_refined_once) {
         vm->set_error_ns = -MS(1);
@@ -718,6 +743,25 @@ START_TEST(test_clear_decision_is_not_put_off) {
 }
 END_TEST
 
+/* However long a guest was not reached, its clock is set once; but not for ever. */
+START_TEST(test_no_set_follows_the_limit) {
+        const Policy p = POLICY_DEFAULT;
+        const struct suspendd_time far = reading(-HOUR_NS, MS(1));
+        Correction c = { 0 };
+
+        correction_begin(&c, 0, MSEC(1000));
+        ck_assert_int_eq(correction_on_time(&c, &p, &far, MSEC(1000)), CORRECTION_NEXT_SET);
+        ck_assert_int_eq(correction_on_set(&c, 0, MSEC(1010)), CORRECTION_NEXT_PAUSE);
+        ck_assert_int_eq(correction_on_time(&c, &p, &far, MSEC(1030)), CORRECTION_NEXT_DONE);
+        ck_assert_int_eq(c.report.verdict, CORRECTION_GAVE_UP);
+
+        correction_begin(&c, 0, MSEC(1000));
+        ck_assert_int_eq(correction_on_time(&c, &p, &far, MSEC(10)), CORRECTION_NEXT_SET);
+        ck_assert_int_eq(correction_on_set(&c, 0, MSEC(20)), CORRECTION_NEXT_PAUSE);
+        ck_assert_int_eq(correction_on_time(&c, &p, &far, MSEC(999)), CORRECTION_NEXT_SET);
+}
+END_TEST
+
 START_TEST(test_pauses_grow_and_end) {
         Correction c = { 0 };
         uint64_t before = 0;
@@ -753,6 +797,7 @@ static void add_engine(TCase *t) {
                         t, test_clock_is_set_back_only_as_far_as_allowed, 0, ARRAY_LEN(backwards));
         tcase_add_test(t, test_clock_that_does_not_hold_is_given_up);
         tcase_add_test(t, test_way_to_the_guest_is_learned);
+        tcase_add_test(t, test_chance_teaches_no_way);
         tcase_add_test(t, test_set_clock_is_refined_once);
         tcase_add_test(t, test_clock_that_does_not_hold_at_once_is_set_again);
         tcase_add_test(t, test_agent_that_is_away_is_asked_when_it_is_back);
@@ -786,6 +831,7 @@ static void add_pure(TCase *t) {
         tcase_add_test(t, test_tight_reading_needs_no_second);
         tcase_add_test(t, test_nonsense_is_bounded);
         tcase_add_test(t, test_clear_decision_is_not_put_off);
+        tcase_add_test(t, test_no_set_follows_the_limit);
         tcase_add_test(t, test_pauses_grow_and_end);
 }
 

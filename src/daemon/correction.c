@@ -91,12 +91,15 @@ CorrectionNext correction_on_reader(
 
 /*
  * How long a set is under way is what it has in each case; whatever comes on top of that is chance, on a busy
- * machine tens of milliseconds. So the shortest way counts, once two are known.
+ * machine tens of milliseconds. So the shortest way counts, once two are known. Nothing arrives before it was sent:
+ * somebody else has moved that clock.
  */
 static void learn_way(Correction *c, int64_t off_ns) {
+        int64_t ahead_ns = c->is_ahead_known ? c->ahead_ns : 0;
         int64_t way_ns = c->lead_ns - off_ns;
 
-        if (!c->is_set || magnitude(off_ns) > WAY_MAX_NS)
+        if (!c->is_set || magnitude(off_ns) > WAY_MAX_NS ||
+            way_ns < ahead_ns - c->best_uncertainty_ns)
                 return;
         c->way_ns = c->ways == 0 ? way_ns : MIN(c->way_ns, way_ns);
         c->ways++;
@@ -111,11 +114,13 @@ static int64_t next_lead_ns(const Correction *c) {
 }
 
 /* Whether a clock that was set and is under the threshold is worth one more try. */
-static bool is_worth_refining(Correction *c, const Policy *policy, int64_t off_ns) {
+static bool is_worth_refining(
+                Correction *c, const Policy *policy, int64_t off_ns, uint64_t now_usec) {
         int64_t goal_ns = MAX(policy->time_threshold_ns / REFINE_SHARE, c->best_uncertainty_ns);
 
         if (!c->is_set || c->is_refined || magnitude(off_ns) <= goal_ns ||
-            off_ns > policy->backward_max_ns || c->report.tries >= CORRECTION_TRIES_MAX)
+            off_ns > policy->backward_max_ns || c->report.tries >= CORRECTION_TRIES_MAX ||
+            now_usec >= c->give_up_usec)
                 return false;
         c->is_refined = true;
         return true;
@@ -157,7 +162,7 @@ static CorrectionNext judge(Correction *c, const Policy *policy, uint64_t now_us
                 return finish(c, CORRECTION_NONE);
         /* A reading that is coarser than the threshold must not move a clock that may be right. */
         if (magnitude(off) <= MAX(policy->time_threshold_ns, c->best_uncertainty_ns)) {
-                if (is_worth_refining(c, policy, off))
+                if (is_worth_refining(c, policy, off, now_usec))
                         return set(c, off);
                 return settle(c, c->report.tries > 0 ? CORRECTION_SET : CORRECTION_RIGHT, now_usec);
         }

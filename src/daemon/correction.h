@@ -113,8 +113,8 @@ CorrectionNext correction_on_set(Correction *c, int result, uint64_t now_usec);
 uint64_t correction_pause_usec(const Correction *c);
 
 /*
- * What to set the clock ahead of now by: half the best round trip, and what it shall be ahead; once it was
- * set and missed the mark twice, what it missed it by is made up for.
+ * What to set the clock ahead of now by, for it to be as far ahead as it shall be when that arrives: half the best
+ * round trip; once two sets have told how long they were under way, the shorter of them.
  */
 int64_t correction_lead_ns(const Correction *c);
 

@@ -203,6 +203,26 @@ START_TEST(test_chance_teaches_no_way) {
 }
 END_TEST
 
+/* A set that seems to have arrived before it was sent: somebody else has moved that clock meanwhile. */
+START_TEST(test_clock_that_another_moves_teaches_no_way) {
+        static const int64_t errors_ns[] = { MS(50), -MS(10), -MS(10), 0 };
+
+        rig_sleep(&r);
+        rig_pass(&r, 1 * USEC_PER_SEC);
+        rig_wake(&r, HOUR_USEC);
+        for (unsigned i = 0; i < ARRAY_LEN(errors_ns); i++) {
+                while (vm->n_acts[SUSPENDD_ACT_SET_TIME] <= i)
+                        ck_assert(rig_next(&r));
+                vm->set_error_ns = errors_ns[i];
+                ck_assert_int_ge(vm->last_lead_ns, vm->rtt_ns / 2);
+        }
+        vm->set_error_ns = -MS(10);
+        rig_pass(&r, 60 * USEC_PER_SEC);
+        ck_assert_int_eq(report()->verdict, CORRECTION_SET);
+        check_near(fake_vm_clock_offset_ns(vm), 0);
+}
+END_TEST
+
 /* Held up by less than the threshold: one more try, and no more. */
 START_TEST(test_set_clock_is_refined_once) {
         vm->set_error_ns = -MS(1);
@@ -744,9 +764,9 @@ START_TEST(test_clear_decision_is_not_put_off) {
 END_TEST
 
 /* However long a guest was not reached, its clock is set once; but not for ever. */
-START_TEST(test_no_set_follows_the_limit) {
+START_TEST(test_no_second_set_follows_the_limit) {
         const Policy p = POLICY_DEFAULT;
-        const struct suspendd_time far = reading(-HOUR_NS, MS(1));
+        const struct suspendd_time far = reading(-HOUR_NS, MS(1)), near = reading(-MS(1), 0);
         Correction c = { 0 };
 
         correction_begin(&c, 0, MSEC(1000));
@@ -758,7 +778,10 @@ START_TEST(test_no_set_follows_the_limit) {
         correction_begin(&c, 0, MSEC(1000));
         ck_assert_int_eq(correction_on_time(&c, &p, &far, MSEC(10)), CORRECTION_NEXT_SET);
         ck_assert_int_eq(correction_on_set(&c, 0, MSEC(20)), CORRECTION_NEXT_PAUSE);
-        ck_assert_int_eq(correction_on_time(&c, &p, &far, MSEC(999)), CORRECTION_NEXT_SET);
+        ck_assert_int_eq(correction_on_time(&c, &p, &far, MSEC(990)), CORRECTION_NEXT_SET);
+        ck_assert_int_eq(correction_on_set(&c, 0, MSEC(995)), CORRECTION_NEXT_PAUSE);
+        ck_assert_int_eq(correction_on_time(&c, &p, &near, MSEC(1000)), CORRECTION_NEXT_DONE);
+        ck_assert_int_eq(c.report.verdict, CORRECTION_SET);
 }
 END_TEST
 
@@ -798,6 +821,7 @@ static void add_engine(TCase *t) {
         tcase_add_test(t, test_clock_that_does_not_hold_is_given_up);
         tcase_add_test(t, test_way_to_the_guest_is_learned);
         tcase_add_test(t, test_chance_teaches_no_way);
+        tcase_add_test(t, test_clock_that_another_moves_teaches_no_way);
         tcase_add_test(t, test_set_clock_is_refined_once);
         tcase_add_test(t, test_clock_that_does_not_hold_at_once_is_set_again);
         tcase_add_test(t, test_agent_that_is_away_is_asked_when_it_is_back);
@@ -831,7 +855,7 @@ static void add_pure(TCase *t) {
         tcase_add_test(t, test_tight_reading_needs_no_second);
         tcase_add_test(t, test_nonsense_is_bounded);
         tcase_add_test(t, test_clear_decision_is_not_put_off);
-        tcase_add_test(t, test_no_set_follows_the_limit);
+        tcase_add_test(t, test_no_second_set_follows_the_limit);
         tcase_add_test(t, test_pauses_grow_and_end);
 }
 

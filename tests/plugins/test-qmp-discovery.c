@@ -18,6 +18,27 @@ static FakePeer peers[PEERS];
 static void *instance;
 static char paths[PEERS][128];
 
+/* what is lacking */
+
+static bool lacks_descriptors;
+static unsigned n_closed_twice;
+
+int __real_close(int fd);
+int __wrap_close(int fd);
+int __real_process_run_string(pid_t pid, char **ret);
+int __wrap_process_run_string(pid_t pid, char **ret);
+
+int __wrap_close(int fd) {
+        int r = __real_close(fd);
+
+        n_closed_twice += r < 0 && errno == EBADF;
+        return r;
+}
+
+int __wrap_process_run_string(pid_t pid, char **ret) {
+        return lacks_descriptors ? -EMFILE : __real_process_run_string(pid, ret);
+}
+
 /* set up */
 
 static void set_up(void) {
@@ -453,6 +474,23 @@ static void await_warning(const char *text) {
         FAKE_HOST_WAIT(&fake, strstr(fake.warning, text));
 }
 
+/* Connected, and then there is none left to look at the process: closed once, and tried again. */
+START_TEST(test_connection_that_cannot_be_kept_is_closed_once) {
+        lacks_descriptors = true;
+        n_closed_twice = 0;
+        appear(0, "a.qmp");
+        load("Directory", "%s");
+        await_warning("a.qmp");
+        ck_assert_uint_eq(n_closed_twice, 0);
+        lacks_descriptors = false;
+        fake_peer_accept(&peers[0]);
+        fake_peer_done(&peers[0]);
+        (void) unlink(paths[0]);
+        appear(0, "a.qmp");
+        serve(0, "a");
+}
+END_TEST
+
 START_TEST(test_socket_that_others_could_have_made_is_left_alone_until_they_cannot) {
         make_directory("vms");
         ck_assert_int_eq(chmod(scratch_path("vms"), 0757), 0);
@@ -590,6 +628,7 @@ START_TEST(test_user_with_too_many_names_is_nobody_elses_trouble) {
 END_TEST
 
 static void add_tests_of_trust(TCase *c) {
+        tcase_add_test(c, test_connection_that_cannot_be_kept_is_closed_once);
         tcase_add_test(c, test_socket_that_others_could_have_made_is_left_alone_until_they_cannot);
         tcase_add_test(c, test_directory_of_doubt_is_gone_into_once_it_is_beyond_doubt);
         tcase_add_test(c, test_registered_path_is_checked_and_the_reason_told);

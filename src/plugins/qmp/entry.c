@@ -94,15 +94,13 @@ static int entry_connect(Entry *e, const char **ret_why) {
         r = channel_connect(e->path, YOUNG_USEC, &fd, ret_why);
         if (r >= 0)
                 r = vm_new(e->host,
-                           fd,
+                           TAKE_FD(fd),
                            &(const VmPlace){ .name = e->name,
                                              .path = e->path,
                                              .agent_path = e->agent_path },
                            &entry_vm_ops,
                            e,
                            &e->vm);
-        if (r >= 0)
-                fd = -1;
         return r;
 }
 

@@ -446,6 +446,7 @@ int vm_new(const struct suspendd_host *host,
            void *userdata,
            Vm **ret) {
         _cleanup_(vm_freep) Vm *vm = calloc(1, sizeof(*vm));
+        _cleanup_close_ int own = fd;
         int r;
 
         if (!vm)
@@ -464,7 +465,9 @@ int vm_new(const struct suspendd_host *host,
         if (r >= 0)
                 r = vm_wait(vm, GREETING_USEC);
         if (r >= 0)
-                r = monitor_new(host->event, fd, &vm_monitor_ops, vm, &vm->monitor);
+                r = monitor_new(host->event, own, &vm_monitor_ops, vm, &vm->monitor);
+        if (r >= 0)
+                (void) TAKE_FD(own);
         if (r >= 0)
                 r = identity_see_process(&vm->identity, vm->monitor);
         if (r < 0)

@@ -38,7 +38,7 @@ typedef struct VmOps {
 
 /* lifetime */
 
-/* Takes over @fd, connected to the monitor, on success. */
+/* Takes over @fd, connected to the monitor, also where it fails. */
 int vm_new(const struct suspendd_host *host,
            int fd,
            const VmPlace *place,

@@ -134,17 +134,26 @@ void fd_store_drop(FdStore *s, const char *plugin, const char *name) {
                 store_let_go(full);
 }
 
-void fd_store_hand_out(FdStore *s, const char *plugin, FdStoreFn fn, void *userdata) {
+static FdEntry *store_first_of(const FdStore *s, const char *plugin) {
         LIST_FOREACH(i, &s->entries) {
                 FdEntry *e = LIST_ENTRY(i, FdEntry, list);
-                _cleanup_free_ char *name = NULL;
-                const char *rest = name_strip(e, plugin);
 
-                if (e->fd < 0 || !rest)
-                        continue;
-                name = strdup(rest);
-                if (name)
-                        fn(userdata, name, TAKE_FD(e->fd));
+                if (e->fd >= 0 && name_strip(e, plugin))
+                        return e;
+        }
+        return NULL;
+}
+
+void fd_store_hand_out(FdStore *s, const char *plugin, FdStoreFn fn, void *userdata) {
+        FdEntry *e;
+
+        /* From the beginning each time: @fn may drop any of them. */
+        while ((e = store_first_of(s, plugin))) {
+                _cleanup_free_ char *name = strdup(name_strip(e, plugin));
+
+                if (!name)
+                        return;
+                fn(userdata, name, TAKE_FD(e->fd));
         }
 }
 

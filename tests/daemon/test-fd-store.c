@@ -243,6 +243,26 @@ static void life_in_which_some_are_taken(void) {
         _exit(0);
 }
 
+static FdStore *dropping;
+
+static void take_and_drop(void *userdata, const char *name, int fd) {
+        take(userdata, name, fd);
+        fd_store_drop(dropping, "page", name);
+}
+
+/* What is dropped while it is handed out takes its namesakes with it. */
+static void life_in_which_namesakes_are_dropped(void) {
+        Taken t = { 0 };
+
+        dropping = begin_life(4, "page.a:page.a:page.a:page.b");
+        fd_store_hand_out(dropping, "page", take_and_drop, &t);
+        MUST(t.n == 2);
+        MUST(str_equal(t.names[0], "a") && str_equal(t.names[1], "b"));
+        MUST(is_open(0) && !is_open(1) && !is_open(2) && is_open(3));
+        fd_store_free(dropping);
+        _exit(0);
+}
+
 static void life_that_ends_at_once(void) {
         fd_store_free(begin_life(2, "page.a:page.b"));
         MUST(!is_open(0) && !is_open(1));
@@ -297,6 +317,17 @@ START_TEST(test_handed_over_ones_are_handed_out_and_the_rest_given_up) {
 }
 END_TEST
 
+START_TEST(test_namesakes_may_be_dropped_as_they_are_handed_out) {
+        char text[4096];
+
+        run_life(life_in_which_namesakes_are_dropped, text, sizeof(text));
+        ck_assert_str_eq(
+                        text,
+                        "FDSTOREREMOVE=1\nFDNAME=page.a\n"
+                        "FDSTOREREMOVE=1\nFDNAME=page.b\n");
+}
+END_TEST
+
 START_TEST(test_what_is_kept_stays_so_when_a_life_ends) {
         char text[4096];
 
@@ -324,6 +355,7 @@ int main(void) {
         tcase_add_test(c, test_names_stay_below_what_a_start_can_take);
         tcase_add_test(c, test_there_are_no_more_than_the_unit_allows);
         tcase_add_test(c, test_handed_over_ones_are_handed_out_and_the_rest_given_up);
+        tcase_add_test(c, test_namesakes_may_be_dropped_as_they_are_handed_out);
         tcase_add_test(c, test_what_is_kept_stays_so_when_a_life_ends);
         tcase_add_test(c, test_handed_over_ones_count);
         return scratch_run(c, "fd-store");

@@ -22,9 +22,11 @@
 #define _cleanup_close_ __attribute__((cleanup(closep)))
 #define _printf_(_fmt, _first) __attribute__((format(printf, _fmt, _first)))
 
-static inline void closep(const int *fd) {
+/* Closes it once, however often it is called: by the next time its number may be another's. */
+static inline void closep(int *fd) {
         if (*fd >= 0)
                 (void) close(*fd);
+        *fd = -1;
 }
 
 /* @a − @b, as far as it goes: what comes from a page or a file may be anything. */

@@ -139,6 +139,7 @@ START_TEST(test_two_readers_do_not_share_a_state) {
         State other;
 
         ck_assert_int_eq(state_open(&other, scratch), -EBUSY);
+        ck_assert_int_eq(other.lock_fd, -1); /* closed, and not to be closed again */
         state_close(&state);
         ck_assert_int_eq(state_open(&other, scratch), 0);
         state_close(&other);

@@ -33,13 +33,14 @@ static WorkersCall *call;
 
 int __wrap_posix_spawn(
                 pid_t *ret,
-                const char *path,
+                const char *path _unused_,
                 const posix_spawn_file_actions_t *files,
                 const posix_spawnattr_t *attributes,
                 char *const argv[],
                 char *const environment[]) {
         if (!script)
-                return __real_posix_spawn(ret, path, files, attributes, argv, environment);
+                return __real_posix_spawn(
+                                ret, "/nonexistent/helper", files, attributes, argv, environment);
         /* $1 and $2 are what the helper is told. */
         return __real_posix_spawn(
                         ret,

@@ -565,6 +565,7 @@ static void lane_free(Lane *lane) {
                 lane->running->domain = NULL;
                 if (lane->running->call.is_back)
                         call_end(&lane->running->call);
+                lane->running = NULL;
         }
         lane->next = act_drop(lane->next);
 }

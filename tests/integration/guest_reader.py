@@ -229,6 +229,8 @@ class RunTest(Case):
         self.page.lose(20 * SEC)
         child = self.start()
         self.wait_for(self.page.answer, "answer")
+        # It answers before it writes down that it is done.
+        self.wait_for(lambda: self.show()["verdict"] == "nothing", "done")
         child.kill()
         child.wait()
         self.assertEqual(self.show()["verdict"], "nothing")

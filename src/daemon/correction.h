@@ -114,7 +114,7 @@ uint64_t correction_pause_usec(const Correction *c);
 
 /*
  * What to set the clock ahead of now by, for it to be as far ahead as it shall be when that arrives: half the best
- * round trip; once two sets have told how long they were under way, the shorter of them.
+ * round trip; once two sets have told how long they were under way, the shortest of those.
  */
 int64_t correction_lead_ns(const Correction *c);
 

@@ -178,6 +178,13 @@ START_TEST(test_way_to_the_guest_is_learned) {
 }
 END_TEST
 
+/* Runs the engine until the clock has been set @n times; the last of them will be off by that. */
+static void miss(unsigned n, int64_t error_ns) {
+        while (vm->n_acts[SUSPENDD_ACT_SET_TIME] < n)
+                ck_assert(rig_next(&r));
+        vm->set_error_ns = error_ns;
+}
+
 /* What comes late by chance is not taken for the way: the shortest is, and there are tries enough to learn it. */
 static const struct {
         int64_t error_ns,
@@ -191,9 +198,7 @@ START_TEST(test_chance_teaches_no_way) {
         rig_pass(&r, 1 * USEC_PER_SEC);
         rig_wake(&r, HOUR_USEC);
         for (unsigned i = 0; i < ARRAY_LEN(held_up); i++) {
-                while (vm->n_acts[SUSPENDD_ACT_SET_TIME] <= i)
-                        ck_assert(rig_next(&r));
-                vm->set_error_ns = held_up[i].error_ns;
+                miss(i + 1, held_up[i].error_ns);
                 ck_assert_int_eq(vm->last_lead_ns - vm->rtt_ns / 2, held_up[i].ahead_ns);
         }
         rig_pass(&r, 60 * USEC_PER_SEC);
@@ -211,9 +216,7 @@ START_TEST(test_clock_that_another_moves_teaches_no_way) {
         rig_pass(&r, 1 * USEC_PER_SEC);
         rig_wake(&r, HOUR_USEC);
         for (unsigned i = 0; i < ARRAY_LEN(errors_ns); i++) {
-                while (vm->n_acts[SUSPENDD_ACT_SET_TIME] <= i)
-                        ck_assert(rig_next(&r));
-                vm->set_error_ns = errors_ns[i];
+                miss(i + 1, errors_ns[i]);
                 ck_assert_int_ge(vm->last_lead_ns, vm->rtt_ns / 2);
         }
         vm->set_error_ns = -MS(10);

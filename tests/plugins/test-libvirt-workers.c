@@ -10,22 +10,8 @@
 #include <unistd.h>
 #include "plugins/libvirt/libvirtd-workers.h"
 
-int __real_posix_spawn(
-                pid_t *ret,
-                const char *path,
-                const posix_spawn_file_actions_t *files,
-                const posix_spawnattr_t *attributes,
-                char *const argv[],
-                char *const environment[]);
-int __wrap_posix_spawn(
-                pid_t *ret,
-                const char *path,
-                const posix_spawn_file_actions_t *files,
-                const posix_spawnattr_t *attributes,
-                char *const argv[],
-                char *const environment[]);
-int __real_close(int fd);
-int __wrap_close(int fd);
+__typeof__(posix_spawn) __real_posix_spawn, __wrap_posix_spawn;
+__typeof__(close) __real_close, __wrap_close;
 
 static const char *script;
 static unsigned n_closed_twice;

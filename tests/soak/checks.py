@@ -25,6 +25,7 @@ class Checks:
         self._since = time.monotonic()
         self.last_number = 0
         self.n_records = 0
+        self._records = []  # not counted against the cycles yet
         self.owed = {"sleep": 0, "rehearsal": 0}
         self.may_merge = False  # a sleep that logind forgot, and one announced before that was noticed, are one cycle
         self._waited = {}
@@ -151,9 +152,11 @@ class Checks:
     def records(self):
         """The new records, when the daemon is idle: as many as there were cycles. None while it is not."""
         status = self.house.status()
+        # While a machine that is never run again keeps it busy the history goes on, and lets go of its oldest.
+        self._records += self._new_records()
         if not status or status["State"] != "idle":
             return None
-        new = self._new_records()
+        new, self._records = self._records, []
         kinds = [r["kind"] for r in new]
         owed, deaths = self.owed, self.house.deaths
         seen = {kind: kinds.count(kind) for kind in ("sleep", "rehearsal", "recovery", "unannounced")}

@@ -20,6 +20,7 @@ PLUGIN = os.path.join(BUILD, "src/plugins/qmp/qmp.so")
 LOGIN1 = os.path.join(BUILD, "tests/fake/fake-login1")
 UNIT_NICE = -10  # Nice= of suspendd.service
 STOP_LIMIT = 10  # TimeoutStopSec= of it
+HISTORY_MAX = 40
 LOG_MAX = 32 << 20
 ABSENT = ("ServiceUnknown", "NameHasNoOwner", "NoReply", "Disconnected")
 FOREVER = (1 << 64) - 1
@@ -211,8 +212,8 @@ class House:
     def configure(self, manager="", more=""):
         """Writes the configuration."""
         with open(self._config + ".new", "w") as f:
-            f.write("[Manager]\nTimeLimitSec=200ms\nHistoryMax=40\n%s\n%s\n[Plugin qmp]\nDirectory=%s\n" %
-                    (manager, more, self.vms))
+            f.write("[Manager]\nTimeLimitSec=200ms\nHistoryMax=%d\n%s\n%s\n[Plugin qmp]\nDirectory=%s\n" %
+                    (HISTORY_MAX, manager, more, self.vms))
         # Whole at any time: a reload that was told in a cycle comes after it.
         os.rename(self._config + ".new", self._config)
 

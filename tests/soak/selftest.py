@@ -15,7 +15,7 @@ import checks  # noqa: E402
 import journal  # noqa: E402
 from checks import Checks  # noqa: E402
 from lab import wait_for  # noqa: E402
-from house import FOREVER, UNIT_NICE, House, Violation  # noqa: E402
+from house import FOREVER, HISTORY_MAX, UNIT_NICE, House, Violation  # noqa: E402
 from meter import Meter  # noqa: E402
 from stalls import Stalls  # noqa: E402
 from steps import Steps  # noqa: E402
@@ -128,6 +128,21 @@ class Seen(unittest.TestCase):
         record, = self.checks.records()
         record["machines"][0]["stood"] = "suspended"
         self.refused(lambda: self.checks.true_record(record, seen), "stood as it did")
+
+    def test_records_of_a_daemon_that_is_long_not_idle_are_counted(self):
+        self.house.control("SetDelayMax", "t", 300000)
+        self.house.control("Sleep", "t", FOREVER)
+        self.assertTrue(self.steps.wait_asleep())
+        self.vm.freeze()  # so that it is not run again
+        self.house.control("Wake")
+        self.checks.owed["sleep"] += 1
+        for _ in range(HISTORY_MAX + 5):
+            self.assertIsNone(self.checks.records())
+            self.sleep()
+        self.vm.thaw()
+        self.checks.settle()
+        self.checks.records()
+        self.assertEqual(self.checks.n_records, HISTORY_MAX + 6)
 
     def test_daemon_that_dies_is_seen(self):
         self.house.daemon.kill()

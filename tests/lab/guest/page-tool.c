@@ -12,7 +12,7 @@
  *   page-tool watch DEVICE poll|read
  *       a line for each move of the disruption marker: woken by poll(), or seen by read() each 2 ms
  *   page-tool check PAGE STEPS SECONDS
- *       reads while the host writes with host_stepped_ns counting up to STEPS; in each record the clocks follow
+ *       reads while the host writes with host_stepped_ns counting up by STEPS; in each record the clocks follow
  *       from that number, so a torn one shows. DEVICE's own read() is checked as well where it has one
  *
  * PAGE is /dev/vmclock0, a resource2 of sysfs, or a file.
@@ -170,8 +170,8 @@ static int watch(char **arguments) {
 }
 
 /* One that the host wrote with a step, and whole. */
-static bool is_whole(const DriftRecord *record) {
-        return record->host_realtime_ns == record->host_stepped_ns * STEP_NS &&
+static bool is_whole(const DriftRecord *record, int64_t step) {
+        return record->host_realtime_ns == step * STEP_NS &&
                record->host_boottime_ns == record->host_realtime_ns + STEP_BOOTTIME_NS;
 }
 
@@ -180,6 +180,7 @@ typedef struct Checked {
         uint64_t n_torn, n_moving, n_errors, n_different;
         int64_t base; /* of the publishings, less the step */
         uint64_t clock_base;
+        int64_t stepped_before_ns; /* what the page told before the first step */
         int64_t step;
 } Checked;
 
@@ -203,19 +204,20 @@ static void check_mapping(Checked *checked, const void *page) {
 
         if (page_read_drift(page, &record) != PAGE_OK)
                 checked->n_moving++;
-        else if (record.host_stepped_ns > 0) {
-                int64_t base = (int64_t) record.publishings - record.host_stepped_ns;
+        else if (record.host_stepped_ns > checked->stepped_before_ns) {
+                int64_t step = record.host_stepped_ns - checked->stepped_before_ns;
+                int64_t base = (int64_t) record.publishings - step;
 
                 if (checked->n_records == 0)
                         checked->base = base;
-                if (record.host_stepped_ns != checked->step)
+                if (step != checked->step)
                         checked->n_different++;
-                checked->step = record.host_stepped_ns;
-                if (is_whole(&record) && base == checked->base)
+                checked->step = step;
+                if (is_whole(&record, step) && base == checked->base)
                         checked->n_records++;
                 else if (checked->n_torn++ < TORN_SHOWN)
                         printf("torn record step %lld realtime %lld boottime %lld publishings %llu\n",
-                               (long long) record.host_stepped_ns,
+                               (long long) step,
                                (long long) record.host_realtime_ns,
                                (long long) record.host_boottime_ns,
                                (unsigned long long) record.publishings);
@@ -243,10 +245,12 @@ static int check(char **arguments) {
         int64_t steps = atoll(arguments[1]);
         int64_t end_ns = now_ns(CLOCK_MONOTONIC) + atoll(arguments[2]) * 1000000000;
         Checked checked = { 0 };
+        DriftRecord record;
         VmclockPage clock;
 
-        if (page_read_vmclock(page, &clock) != PAGE_OK)
+        if (page_read_vmclock(page, &clock) != PAGE_OK || page_read_drift(page, &record) != PAGE_OK)
                 return EXIT_FAILURE;
+        checked.stepped_before_ns = record.host_stepped_ns;
         checked.clock_base = clock.sequence / 2 - clock.disruption_marker;
         puts("ready");
         fflush(stdout);
